@@ -1,0 +1,1 @@
+"""How a stack becomes a container image. Nothing yet: images come with GPU runners."""

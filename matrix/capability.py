@@ -1,0 +1,94 @@
+"""Capabilities and the pieces that deliver them, as `capabilities.yaml` states them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from matrix.model import Model
+from matrix.vocabulary import Delivery, Format
+
+PieceName = Annotated[str, Meta(pattern=r"^[a-z0-9_]+(\.[a-z0-9_-]+)+$")]
+Family = Annotated[str, Meta(pattern=r"^sm\d{1,2}x$")]
+
+
+class Capability(Model):
+    """Something that a deployment needs. `headline`: shown when the user names no capability."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
+    title: str
+    format: Format
+    headline: bool = False
+    note: str = ""
+
+
+class Instruction(Model):
+    """A class of SASS instructions that proves a kernel: one regular expression per family.
+
+    Searched in each line of nvdisasm's output. A family without an entry has no such instruction.
+    """
+
+    name: str
+    families: dict[Family, str]
+    source: str
+
+
+class Piece(Model):
+    """One thing that a path calls at run time, with its provider (`package`) and `delivery`.
+
+    `capabilities`: where the piece counts for the compiled lamp of its own package; `required` false
+    means that it is told but does not decide. `versions`: the provider's releases that have it (PEP 440
+    specifiers; empty is all).
+
+    delivery `image`: `symbol` (searched in the mangled name of a kernel entry), `exclude` (a match takes
+    the kernel out), `families` (more that the name must match on images of that family; a family
+    left out cannot hold this piece when `families` is given), `objects` (searched in the member's path),
+    `instruction` (by name; a kernel without it is a trap; none: loading is enough).
+    delivery `jit` and `dsl`: `gate` says for which targets the provider generates code.
+    delivery `cubin`: `cubin` is searched in the cubin file names, `families` as above.
+    delivery `library`: `libraries` are the distributions that bring it, `minimum` the oldest version.
+    """
+
+    piece: PieceName
+    package: str
+    delivery: Delivery
+    capabilities: tuple[str, ...] = ()
+    required: bool = True
+    versions: str = ""
+    symbol: str = ""
+    exclude: str = ""
+    objects: str = ""
+    families: dict[Family, str] | None = None
+    instruction: str | None = None
+    gate: str | None = None
+    cubin: str = ""
+    libraries: tuple[str, ...] = ()
+    minimum: str = ""
+    note: str = ""
+
+
+class PackageRule(Model):
+    """How a distribution is read: which reader it needs beside the shared objects and METADATA.
+
+    `reader`: `kernels` (shared objects with machine code), `source` (Python that generates code at
+    run time), `cubins` (cubin files by name), `torch` (a build of torch), `library` (a version only).
+    `versions`: the releases that the ledger holds. `python_tags`: of a wheel that is published per
+    Python version, the tags that are read, in order of preference.
+    """
+
+    package: str
+    reader: str
+    versions: str = ""
+    python_tags: tuple[str, ...] = ("cp312",)
+    skip_objects: str = ""
+    note: str = ""
+
+
+class CapabilitiesFile(Model):
+    """The content of `capabilities.yaml`."""
+
+    capabilities: tuple[Capability, ...]
+    instructions: tuple[Instruction, ...]
+    packages: tuple[PackageRule, ...]
+    pieces: tuple[Piece, ...]

@@ -1,0 +1,83 @@
+"""Cells: what the whole matrix says, as JSON prints it and every report reads it."""
+
+from __future__ import annotations
+
+from matrix.model import Model
+from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason, Verdict
+
+
+class Item(Model):
+    """One thing that was read, and where: the unit of a cell's evidence.
+
+    `kind`: `path`, `piece`, `gate`, `defect`, `stack`. `answer`: yes, no, trap, unknown, …
+    `text`: one plain sentence. `where`: wheel file name, member and line, or a source link.
+    """
+
+    kind: str
+    name: str
+    answer: str
+    text: str = ""
+    where: str = ""
+
+
+class Cell(Model):
+    """Stack x target x machine x environment x capability, its four lamps and their verdict."""
+
+    stack: str
+    target: str
+    machine: Machine
+    environment: Environment
+    capability: str
+    declared: Answer
+    compiled: Compiled
+    selected: str
+    executed: str
+    verdict: Verdict
+    reason: Reason
+    evidence: tuple[Item, ...] = ()
+
+
+class Contradiction(Model):
+    """Two lamps (or two packages) that disagree, ready to be pasted into an upstream issue.
+
+    `kind`: `declared-not-compiled`, `compiled-not-declared`, `trap`, `unreachable`, `packages-disagree`.
+    `text` is plain sentences; `read` lists what was read where.
+    """
+
+    kind: str
+    stack: str
+    target: str
+    machine: Machine
+    capability: str
+    text: str
+    read: tuple[str, ...] = ()
+
+
+class StackSummary(Model):
+    """A stack as the report's header tells it: pins per machine, and the lead's release order."""
+
+    name: str
+    package: str
+    version: str
+    machines: tuple[str, ...]
+    pins: dict[str, dict[str, str]]
+    note: str = ""
+
+
+class TargetSummary(Model):
+    """A target as the report's header tells it."""
+
+    name: str
+    compute_capability: str
+    machines: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+class Report(Model):
+    """Everything that `show` knows: newest stack first."""
+
+    generated: str
+    targets: tuple[TargetSummary, ...]
+    stacks: tuple[StackSummary, ...]
+    cells: tuple[Cell, ...]
+    contradictions: tuple[Contradiction, ...]

@@ -1,0 +1,97 @@
+"""Gates: what a package says of itself, per backend, as `gates.yaml` states where to read it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from matrix.model import Model
+from matrix.vocabulary import Answer
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PythonGate(Model):
+    """A Python function (`Class.method` or `function`) of a wheel, evaluated by AST, never imported.
+
+    `style` "call": the function answers for a capability (its return value's truth, or the first item
+    of a returned tuple). `style` "decorator": the support decorators above the function are read;
+    `backend` chooses the entry of a `backend_requirement` table. `given`: names or calls (as written
+    in the source) whose value is known in this gate's question, for instance `has_flashinfer()`.
+    """
+
+    file: str
+    function: str
+    style: str = "call"
+    backend: str = ""
+    given: dict[str, bool | int | str | None] = {}
+
+
+class Predicate(Model):
+    """A check in C++ that no wheel carries as source: capabilities for which it answers yes.
+
+    Bounds are compute capabilities as numbers (12.1 is 121), lowest included, `below` excluded.
+    `needs_piece`: additionally the wheel must hold images of that piece for the target's family
+    (a check that is compiled in together with the kernel).
+    `sdist` is the SHA-256 of the source distribution that `file` and `line` cite.
+    """
+
+    minimum: int
+    below: int = 1000
+    needs_piece: str | None = None
+    sdist: Sha256
+    file: str
+    line: int
+
+
+class Gate(Model):
+    """One claim of one package about one backend of one capability, in one range of releases.
+
+    Several entries may share a name, one a release range. Exactly one of `python` and `predicate`.
+    `native`: the backend runs FP4 matrix instructions (weight-only and emulation do not).
+    """
+
+    gate: Annotated[str, Meta(pattern=r"^[a-z0-9_]+(\.[a-z0-9_-]+)+$")]
+    package: str
+    versions: str = ""
+    capabilities: tuple[str, ...] = ()
+    backend: str = ""
+    native: bool = True
+    python: PythonGate | None = None
+    predicate: Predicate | None = None
+    note: str = ""
+
+
+class Extern(Model):
+    """A call in a package's Python whose body is C++ (`torch.ops._C.…`), answered by a predicate."""
+
+    call: str
+    package: str
+    versions: str = ""
+    predicate: Predicate
+
+
+class GatesFile(Model):
+    """The content of `gates.yaml`."""
+
+    gates: tuple[Gate, ...]
+    externs: tuple[Extern, ...] = ()
+
+
+class GateAnswer(Model):
+    """What one gate of one wheel says, by compute capability ("121") and environment.
+
+    `slim` and `devel` differ where the source asks for FlashInfer (`has_flashinfer()` is false without
+    nvcc and without flashinfer-cubin). `why` holds the package's own words for a no, or what could not
+    be decided for an unknown. `where` is `member:line` in the wheel, or sdist file and line.
+    """
+
+    gate: str
+    backend: str = ""
+    native: bool = True
+    capabilities: tuple[str, ...] = ()
+    where: str = ""
+    slim: dict[str, Answer] = {}
+    devel: dict[str, Answer] = {}
+    why: str = ""

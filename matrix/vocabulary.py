@@ -1,0 +1,74 @@
+"""The closed lists of words that YAML, JSON, the command line and the reports share (docs/vocabulary.md)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+Machine = Literal["x86_64", "aarch64"]
+"""CPU architecture, as in a wheel's platform tag."""
+
+Environment = Literal["slim", "devel"]
+"""`slim`: what pip installs, no CUDA compiler. `devel`: plus nvcc and ninja of the stack's CUDA."""
+
+Delivery = Literal["image", "jit", "cubin", "dsl", "library", "python"]
+"""How a piece reaches the GPU: machine code in a wheel, nvcc at run time, a cubin file, a compiler
+in Python, a version of an NVIDIA library, plain torch."""
+
+Format = Literal["nvfp4", "mxfp4"]
+
+Answer = Literal["yes", "no", "unknown"]
+"""What a package says of itself (the declared lamp)."""
+
+Compiled = Literal["yes", "partial", "trap", "no", "jit", "dsl", "unknown"]
+"""What the published binary holds (the compiled lamp)."""
+
+Availability = Literal["yes", "no", "unknown"]
+"""Whether one piece can be had in one stack on one target in one environment."""
+
+Verdict = Literal["works", "likely", "slow", "fallback", "broken", "unavailable", "unknown"]
+"""Best first."""
+
+Reason = Literal[
+    "",
+    "no_kernel_image",
+    "trap_kernel",
+    "partial_kernels",
+    "unreachable_dispatch",
+    "torch_without_cuda",
+    "no_wheel",
+    "no_release",
+    "arch_guard",
+    "not_compiled",
+    "no_compiler",
+    "no_path",
+    "not_declared",
+    "wrong_numbers",
+    "nan_or_inf",
+    "all_zero",
+    "illegal_instruction",
+    "illegal_memory_access",
+    "smem_overflow",
+    "ptxas_too_old",
+    "jit_compile_error",
+    "import_error",
+    "segfault",
+    "hang",
+    "oom",
+    "library_too_old",
+    "library_defect",
+    "known_defect",
+    "missing_package",
+    "cuda_mismatch",
+    "not_measured",
+    "not_asked",
+    "weight_only_fallback",
+    "emulation_fallback",
+    "slower_than_baseline",
+    "throttled",
+    "runner_lost",
+]
+"""Why something is not a pass. Closed: a new word is added here, and only here."""
+
+MACHINES: Final[tuple[Machine, ...]] = get_args(Machine)
+ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)

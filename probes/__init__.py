@@ -1,0 +1,1 @@
+"""What runs inside an installed stack. Nothing yet: probes come with the executed lamp."""

@@ -1,0 +1,1 @@
+"""How it is told: the command line, terminal, Markdown, HTML and JSON."""
