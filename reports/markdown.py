@@ -1,0 +1,201 @@
+"""The report as GitHub-flavoured Markdown for issues, comments and job summaries, within a limit."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from matrix.cell import Contradiction, Report
+from matrix.vocabulary import ENVIRONMENTS, VERDICTS
+from reports.fold import Column, Row, by_capability, columns, differs, rows
+from reports.marks import GLYPHS, LAMPS, SIGNS, Face, code
+from reports.text import plain
+
+LIMIT: Final = 65_536
+"""Characters in the body of a GitHub issue, comment or check run."""
+
+_BREAK: Final = "\u200b"
+"""Zero-width space: ends a mention, a reference or a link without being seen."""
+
+_REFERENCE = re.compile(r"@(?=\S)|#(?=\d)|(?<=[Gg][Hh])-(?=\d)|(?<=:)//|(?<=[Ww]{3})\.")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+_FEW: Final = 10
+
+
+def escape(text: str) -> str:
+    """`text` as plain words: no markup, HTML, mention, issue reference or link comes out of it."""
+    text = _MARKDOWN.sub(r"\\\1", _inert(plain(text)))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def span(text: str) -> str:
+    """`text` as a code span that is safe in a table, too; empty text stays empty."""
+    text = _inert(plain(text)).replace("`", "'").replace("<", "\u2039").replace(">", "\u203a")
+    # GitHub splits cells before it looks for code, so a pipe needs its backslash even here.
+    text = text.rstrip("\\").replace("|", "\\|") if "\\" not in text else text.replace("|", "¦")
+    return f"`{text}`" if text.strip() else ""
+
+
+def render(report: Report, *, limit: int = LIMIT, link: str | None = None) -> str:
+    """`report` in at most `limit` characters; what had to be left out is counted and `link` named.
+
+    Steps: everything; fewer contradictions; the newest row per capability; counts; one line.
+    """
+    steps: tuple[Callable[[], str], ...] = (
+        lambda: _full(report, link, len(report.contradictions)),
+        lambda: _full(report, link, _FEW),
+        lambda: _summary(report, link),
+        lambda: _counts(report, link),
+    )
+    for step in steps:
+        text = step()
+        if len(text) <= limit:
+            return text
+    text = (
+        f"Left out: all {len(report.cells)} cells and {len(report.contradictions)} contradictions."
+    )
+    return (text + _see(link))[:limit] if len(text + _see(link)) <= limit else text[:limit]
+
+
+def _inert(text: str) -> str:
+    return _REFERENCE.sub(lambda match: _insert(match.group()), text)
+
+
+def _insert(sign: str) -> str:
+    return f"/{_BREAK}/" if sign == "//" else sign + _BREAK
+
+
+def _see(link: str | None) -> str:
+    if link is None:
+        return " See all of it with `nvfp4-matrix show --format html --output matrix.html`."
+    return f" See all of it: {plain(link)}"
+
+
+def _head(report: Report) -> str:
+    return (
+        "## NVFP4 on Blackwell: what really works\n\n"
+        f"As of {span(report.generated)}: {len(report.stacks)} stacks, {len(report.targets)} targets, "
+        f"{len(report.cells)} cells, {len(report.contradictions)} contradictions.\n"
+    )
+
+
+def _full(report: Report, link: str | None, most: int) -> str:
+    parts = [_head(report)]
+    for name, cells in by_capability(report).items():
+        parts.append(f"### {escape(name)}\n\n" + _table(report, rows(report.stacks, cells)))
+    parts.append(_contradictions(report.contradictions[:most]))
+    left = len(report.contradictions) - most
+    if left > 0:
+        parts.append(
+            f"**Left out: {left} of {len(report.contradictions)} contradictions.**{_see(link)}\n"
+        )
+    elif link is not None:
+        parts.append(f"With the evidence of each cell: {plain(link)}\n")
+    parts.append(_legend())
+    return "\n".join(part for part in parts if part)
+
+
+def _summary(report: Report, link: str | None) -> str:
+    """Of each capability and series the newest row; says how much that leaves out."""
+    parts = [_head(report)]
+    total = kept = kept_cells = 0
+    for name, cells in by_capability(report).items():
+        folded = rows(report.stacks, cells)
+        newest = [
+            row for at, row in enumerate(folded) if not at or folded[at - 1].series != row.series
+        ]
+        total += len(folded)
+        kept += len(newest)
+        kept_cells += sum(len(row.faces) * len(row.stacks) for row in newest)
+        parts.append(f"### {escape(name)}\n\n" + _table(report, newest))
+    parts.append(_contradictions(report.contradictions[:_FEW]))
+    shown = min(_FEW, len(report.contradictions))
+    parts.append(
+        f"**Left out: {total - kept} of {total} rows ({len(report.cells) - kept_cells} of "
+        f"{len(report.cells)} cells) and {len(report.contradictions) - shown} of "
+        f"{len(report.contradictions)} contradictions.**{_see(link)}\n"
+    )
+    parts.append(_legend())
+    return "\n".join(part for part in parts if part)
+
+
+def _counts(report: Report, link: str | None) -> str:
+    """How many cells of each capability have which verdict."""
+    head = ("capability", *(f"{GLYPHS[verdict]} {verdict}" for verdict in VERDICTS))
+    body = []
+    for name, cells in by_capability(report).items():
+        counted = Counter(cell.verdict for cell in cells)
+        body.append((escape(name), *(str(counted[verdict] or "") for verdict in VERDICTS)))
+    total = sum(len(rows(report.stacks, cells)) for cells in by_capability(report).values())
+    left = (
+        f"**Left out: the tables ({total} rows, {len(report.cells)} cells, counted above) and "
+        f"{len(report.contradictions)} contradictions.**{_see(link)}\n"
+    )
+    return "\n".join((_head(report), _lines(head, body), left))
+
+
+def _table(report: Report, folded: Sequence[Row]) -> str:
+    shown = columns(report, folded)
+    present = {environment for row in folded for _, environment in row.faces}
+    order = [environment for environment in ENVIRONMENTS if environment in present]
+    head = ("stack", *(_heading(column) for column in shown))
+    return _lines(head, list(_body(folded, shown, order)))
+
+
+def _body(
+    folded: Sequence[Row], shown: Sequence[Column], order: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
+    first = order[0]
+    for row in folded:
+        yield (escape(row.title), *(_cell(column.face(row, first)) for column in shown))
+        for other in order[1:]:
+            if differs(row, shown, first, other):
+                yield (
+                    f"↳ {other}",
+                    *(
+                        ""
+                        if (seen := column.face(row, other)) == column.face(row, first)
+                        else _cell(seen)
+                        for column in shown
+                    ),
+                )
+
+
+def _heading(column: Column) -> str:
+    return (
+        escape(column.target)
+        if column.alone
+        else (f"{escape(column.target)} {escape(column.machines[0])}")
+    )
+
+
+def _cell(seen: Face | None) -> str:
+    return "" if seen is None else f"{GLYPHS[seen.verdict]} {seen.verdict} {span(code(seen))}"
+
+
+def _lines(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines.extend("| " + " | ".join(row) + " |" for row in body)
+    return "\n".join(lines) + "\n"
+
+
+def _contradictions(found: Sequence[Contradiction]) -> str:
+    if not found:
+        return ""
+    lines = ["### Contradictions\n"]
+    for one in found:
+        where = f"{one.stack} {one.target} {one.machine} {one.capability}"
+        lines.append(f"- **{escape(one.kind)}** {span(where)}: {escape(one.text)}")
+        lines.extend(f"  - {span(source)}" for source in one.read)
+    return "\n".join(lines) + "\n"
+
+
+def _legend() -> str:
+    lit = ", ".join(f"`{letter}` {name}" for name, letter, _ in LAMPS)
+    signs = ", ".join(f"`{sign}` {meaning}" for sign, meaning in SIGNS)
+    return (
+        f"Lamps, in this order: {lit}. In a lamp's place: {signs}. "
+        "Rows are slim (what pip installs); ↳ devel (plus nvcc and ninja) is shown where it differs.\n"
+    )
