@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -50,9 +50,8 @@ def payload(report: Report, headline: tuple[str, ...] = ()) -> dict[str, Any]:
 
     `cells`: stack, target, machine, environment, capability, face, evidence. `faces`: the four
     lamps' words, verdict, reason, marks, tones. `evidence`: rows of `items`; `items`: kind, name,
-    answer, text, where. Every word is a place in `strings`.
+    answer, text, where, each a place in `strings`.
     """
-    strings = _Table[str]()
     faces = _Table[Face]()
     items = _Table[Item]()
     evidence = _Table[tuple[int, ...]]()
@@ -71,6 +70,8 @@ def payload(report: Report, headline: tuple[str, ...] = ()) -> dict[str, Any]:
         )
         for cell in report.cells
     ]
+    words = sorted({word for item in items.values for word in _words(item)})
+    at = {word: place for place, word in enumerate(words)}
     names = [*headline, *capabilities.values]
     return {
         "generated": report.generated,
@@ -92,12 +93,9 @@ def payload(report: Report, headline: tuple[str, ...] = ()) -> dict[str, Any]:
         "verdicts": [(verdict, GLYPHS[verdict], MEANINGS[verdict]) for verdict in VERDICTS],
         "lamps": LAMPS,
         "faces": [_face(seen) for seen in faces.values],
-        "items": [
-            [strings.place(word) for word in (i.kind, i.name, i.answer, i.text, i.where)]
-            for i in items.values
-        ],
+        "items": [[at[word] for word in _words(item)] for item in items.values],
         "evidence": evidence.values,
-        "strings": strings.values,
+        "strings": front_coded(words),
         "cells": cells,
         "contradictions": report.contradictions,
     }
@@ -117,6 +115,29 @@ class _Table(Generic[T]):
             found = self.places[value] = len(self.values)
             self.values.append(value)
         return found
+
+
+def front_coded(words: Sequence[str]) -> list[int | str]:
+    """Write each word as how much it shares with the one before, and the rest; `words` are sorted.
+
+    Wheel names and sentences of one kind differ at their end: this is a quarter of the size.
+    """
+    coded: list[int | str] = []
+    before = ""
+    for word in words:
+        shared = 0
+        for one, other in zip(before, word, strict=False):
+            # Python counts characters and JavaScript UTF-16 units: the same up to U+FFFF.
+            if one != other or one > "\uffff":
+                break
+            shared += 1
+        coded += (shared, word[shared:])
+        before = word
+    return coded
+
+
+def _words(item: Item) -> tuple[str, ...]:
+    return (item.kind, item.name, item.answer, item.text, item.where)
 
 
 def _face(seen: Face) -> tuple[str, ...]:

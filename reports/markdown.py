@@ -20,7 +20,7 @@ _BREAK: Final = "\u200b"
 """Zero-width space: ends a mention, a reference or a link without being seen."""
 
 _REFERENCE = re.compile(r"@(?=\S)|#(?=\d)|(?<=[Gg][Hh])-(?=\d)|(?<=:)//|(?<=[Ww]{3})\.")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~$])")
 _FEW: Final = 10
 
 
@@ -33,20 +33,28 @@ def escape(text: str) -> str:
 def span(text: str) -> str:
     """`text` as a code span that is safe in a table, too; empty text stays empty."""
     text = _inert(plain(text)).replace("`", "'").replace("<", "\u2039").replace(">", "\u203a")
-    # GitHub splits cells before it looks for code, so a pipe needs its backslash even here.
-    text = text.rstrip("\\").replace("|", "\\|") if "\\" not in text else text.replace("|", "¦")
+    # GitHub splits table cells before it looks for code, and shows a backslash outside of tables.
+    text = text.replace("|", "\u00a6")
     return f"`{text}`" if text.strip() else ""
 
 
-def render(report: Report, *, limit: int = LIMIT, link: str | None = None) -> str:
+def render(
+    report: Report,
+    *,
+    limit: int = LIMIT,
+    link: str | None = None,
+    headline: Sequence[str] = ("gemm", "moe"),
+) -> str:
     """`report` in at most `limit` characters; what had to be left out is counted and `link` named.
 
-    Steps: everything; fewer contradictions; the newest row per capability; counts; one line.
+    Steps: everything; fewer contradictions; only the newest row of each capability that is no
+    `headline`, then of all; counts; one line.
     """
     steps: tuple[Callable[[], str], ...] = (
         lambda: _full(report, link, len(report.contradictions)),
         lambda: _full(report, link, _FEW),
-        lambda: _summary(report, link),
+        lambda: _summary(report, link, headline),
+        lambda: _summary(report, link, ()),
         lambda: _counts(report, link),
     )
     for step in steps:
@@ -97,8 +105,8 @@ def _full(report: Report, link: str | None, most: int) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _summary(report: Report, link: str | None) -> str:
-    """Of each capability and series the newest row; says how much that leaves out."""
+def _summary(report: Report, link: str | None, whole: Sequence[str]) -> str:
+    """Tell of each capability not in `whole` the newest row per series, and how much that leaves out."""
     parts = [_head(report)]
     total = kept = kept_cells = 0
     for name, cells in by_capability(report).items():
@@ -106,6 +114,8 @@ def _summary(report: Report, link: str | None) -> str:
         newest = [
             row for at, row in enumerate(folded) if not at or folded[at - 1].series != row.series
         ]
+        if name in whole:
+            newest = list(folded)
         total += len(folded)
         kept += len(newest)
         kept_cells += sum(len(row.faces) * len(row.stacks) for row in newest)

@@ -27,7 +27,6 @@ _STYLES: Final[dict[Verdict, str]] = {
     "unknown": "dim",
 }
 _TONES: Final = {"good": "green", "part": "yellow", "bad": "red", "none": "dim"}
-_NESTED: Final = "  "
 _TOP_CONTRADICTIONS: Final = 5
 _EVIDENCE_CELLS: Final = 4
 _LABEL_LIMIT: Final = 30
@@ -71,7 +70,12 @@ def render(
         )
     if evidence or (evidence is None and 0 < len(shown) <= _EVIDENCE_CELLS):
         _evidence(console, shown)
-    wanted = [found for found in report.contradictions if found.capability in chosen]
+    keys = {(cell.stack, cell.target, cell.machine, cell.capability) for cell in shown}
+    wanted = [
+        found
+        for found in report.contradictions
+        if (found.stack, found.target, found.machine, found.capability) in keys
+    ]
     _contradictions(console, wanted)
     if shown:
         _legend(console, shown)
@@ -207,18 +211,24 @@ def _evidence(console: Console, cells: Sequence[Cell]) -> None:
             text.append(f" ({cell.reason})")
         console.print(text)
         for lamp, (_, _, question) in zip(lamps(face(cell)), LAMPS, strict=True):
-            line = Text(f"  {lamp.mark} {lamp.name:<9} ", style=_TONES[lamp.tone])
-            line.append(plain(lamp.word)).append(f"  {question}", style="dim")
-            console.print(line)
+            told = Text(plain(lamp.word)).append(f"  {question}", style="dim")
+            _entry(console, Text(f"{lamp.mark} {lamp.name}", style=_TONES[lamp.tone]), told)
         for item in cell.evidence:
-            console.print(
-                Text(
-                    f"  {item.kind:<7} {plain(item.name)}: {plain(item.answer)}. {plain(item.text)}"
-                )
-            )
+            told = Text(f"{plain(item.name)}: {plain(item.answer)}. {plain(item.text)}")
             if item.where:
-                console.print(Text(f"          {plain(item.where)}", style="dim"))
+                told.append(f"\n{plain(item.where)}", style="dim")
+            _entry(console, Text(plain(item.kind)), told)
         console.print()
+
+
+def _entry(console: Console, name: Text, told: Text) -> None:
+    """Print one entry, its later lines under its first."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=2)
+    grid.add_column(width=10)
+    grid.add_column(overflow="fold")
+    grid.add_row("", name, told)
+    console.print(grid)
 
 
 def _contradictions(console: Console, found: Sequence[Contradiction]) -> None:

@@ -32,6 +32,17 @@ function cellsOf(capability) {
   return maps.get(capability);
 }
 
+// strings: how many characters a word shares with the one before, then the rest of it.
+let words;
+function wordAt(at) {
+  if (!words) {
+    words = [];
+    for (let i = 0; i < data.strings.length; i += 2)
+      words.push((words.at(-1) ?? "").slice(0, data.strings[i]) + data.strings[i + 1]);
+  }
+  return words[at];
+}
+
 // ---- state, kept in the address
 const BLANK = { capability: data.first, q: "", target: "", machine: "", environment: "", verdict: "", cell: "" };
 const state = { ...BLANK };

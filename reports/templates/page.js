@@ -28,7 +28,7 @@ function openPanel(address) {
   data.lamps.forEach(([name, , question], at) => lamps.append(el("dt", {}, el("span", { class: `lamp t-${face[7][at]}`, text: face[6][at] })), el("dd", { text: name }), el("dd", {}, face[at] || "unknown", el("small", { text: question }))));
   const items = el("ul", { class: "items" });
   for (const at of data.evidence[found[1]]) {
-    const [kind, name, answer, text, where] = data.items[at].map((word) => data.strings[word]);
+    const [kind, name, answer, text, where] = data.items[at].map(wordAt);
     items.append(el("li", {}, el("div", { class: "top" }, el("span", { class: "kind", text: kind }), el("b", { text: name }), el("span", { class: `answer a-${/^[a-z]+$/.test(answer) ? answer : "unknown"}`, text: answer })), text ? el("p", { text }) : "", where ? source(where) : ""));
   }
   body.append(el("h3", { text: "Lamps" }), lamps, el("h3", { text: "Evidence" }), items.children.length ? items : el("p", { text: "Nothing was read for this cell." }));
@@ -106,7 +106,11 @@ $("tabs").addEventListener("keydown", (event) => {
 });
 $("filters").addEventListener("input", () => { for (const name of FIELDS) state[name] = $(name).value; draw(); });
 $("filters").addEventListener("submit", (event) => event.preventDefault());
-$("filters").addEventListener("reset", () => setTimeout(() => { for (const name of FIELDS) state[name] = BLANK[name]; draw(); }));
+$("filters").addEventListener("reset", (event) => {
+  event.preventDefault();
+  for (const name of FIELDS) state[name] = $(name).value = BLANK[name];
+  draw();
+});
 
 function draw() {
   for (const tab of $("tabs").children) {

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from matrix.cell import Report
 from reports import html
@@ -14,10 +18,35 @@ def embedded(page: str) -> str:
     return found[1]
 
 
+def decoded(coded: list[int | str]) -> list[str]:
+    words = [""]
+    for shared, rest in pairs(coded):
+        words.append(words[-1][:shared] + rest)
+    return words[1:]
+
+
+def pairs(coded: list[int | str]) -> Iterator[tuple[int, str]]:
+    for shared, rest in zip(coded[::2], coded[1::2], strict=True):
+        assert isinstance(shared, int)
+        assert isinstance(rest, str)
+        yield shared, rest
+
+
+@given(st.lists(st.text(alphabet="ab\U0001f600\U0001f601é"), unique=True))
+def test_front_coded_words_read_back_as_utf_16(words: list[str]) -> None:
+    coded = html.front_coded(sorted(words))
+    before = b""
+    read = []
+    for shared, rest in pairs(coded):
+        before = before[: 2 * shared] + rest.encode("utf-16-le")
+        read.append(before.decode("utf-16-le"))
+    assert read == sorted(words)
+
+
 def test_the_data_say_what_the_report_says(report: Report) -> None:
     data = json.loads(embedded(html.render(report)))
     assert len(data["cells"]) == len(report.cells)
-    words = data["strings"]
+    words = decoded(data["strings"])
     for cell, (s, t, m, e, c, f, evidence) in zip(report.cells, data["cells"], strict=True):
         assert data["stacks"][s]["name"] == cell.stack
         assert data["targets"][t]["name"] == cell.target

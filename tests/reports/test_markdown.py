@@ -41,7 +41,11 @@ def test_never_longer_than_the_limit(large: Report, limit: int) -> None:
 def test_what_was_left_out_is_counted_and_linked(report: Report) -> None:
     full = markdown.render(report, link=LINK)
     assert "Left out" not in full
-    summary = markdown.render(report, limit=len(full) - 1, link=LINK)
+    part = markdown.render(report, limit=len(full) - 1, link=LINK)
+    assert "Left out: 21 of 40 rows (504 of 1008 cells) and 0 of 6" in part
+    assert "vllm 0.17.1 \u2013 0.20.0" in part.split("### moe")[1].split("###")[0]
+    assert "vllm 0.17.1 \u2013 0.20.0" not in part.split("### quantize")[1].split("###")[0]
+    summary = markdown.render(report, limit=len(part) - 1, link=LINK)
     assert "Left out: 33 of 40 rows (756 of 1008 cells) and 0 of 6 contradictions." in summary
     counts = markdown.render(report, limit=len(summary) - 1, link=LINK)
     assert "rows, 1008 cells, counted above) and 6 contradictions." in counts

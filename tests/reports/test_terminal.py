@@ -30,10 +30,13 @@ def test_matches_its_golden_file(
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
-def test_no_line_of_a_table_is_wider_than_the_window(report: Report, width: int) -> None:
-    text = terminal.render(report, width=width)
-    for line in text.split("\nNext\n")[0].splitlines():
-        assert len(line) <= width
+def test_no_line_of_a_table_is_wider_than_the_window(
+    report: Report, hostile: Report, width: int
+) -> None:
+    for told in (report, hostile):
+        text = terminal.render(told, width=width, evidence=False)
+        for line in text.split("\nNext\n")[0].splitlines():
+            assert len(line) <= width
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
@@ -74,6 +77,7 @@ def test_few_cells_show_their_evidence(report: Report) -> None:
     )  # fmt: skip
     text = terminal.render(msgspec.structs.replace(report, cells=cells), width=120)
     assert "has_device_capability: yes. The gate asks" in text
+    assert "Contradictions: 1" in text
     assert "vllm/model_executor/kernels/linear.py:211" in text
 
 
