@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -12,40 +12,53 @@ from matrix.vocabulary import Answer
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
-class PythonGate(Model):
+class PythonGate(Model, frozen=True, kw_only=True):
     """A Python function (`Class.method` or `function`) of a wheel, evaluated by AST, never imported.
 
-    `style` "call": the function answers for a capability (its return value's truth, or the first item
-    of a returned tuple). `style` "decorator": the support decorators above the function are read;
-    `backend` chooses the entry of a `backend_requirement` table. `given`: names or calls (as written
-    in the source) whose value is known in this gate's question, for instance `has_flashinfer()`.
+    `file` is a member of the wheel; `moved` are other places where some releases keep the function.
+    `style` says how it answers:
+    "call": its return value's truth, or that of the first item of a returned tuple; a raise is a no.
+    "refuse": no where it raises itself, yes where it goes on; what it calls is not followed.
+    "decorator": the support decorators above it; `backend` chooses the entry of a
+    `backend_requirement` table.
+    "codegen": the major versions that it hands to FlashInfer's `get_nvcc_flags_list`.
+    `given`: names, parameters or calls (as written in the source) whose value is known in this gate's
+    question, for instance `has_humming()`. `capability_parameter`: the parameter that takes the
+    capability as text ("121"). `returns`: the members of an enumeration that mean yes; `assigns`: a
+    name that the function leaves its choice in ("self.backend"), where it does not return it.
     """
 
     file: str
     function: str
-    style: str = "call"
+    moved: tuple[str, ...] = ()
+    style: Literal["call", "refuse", "decorator", "codegen"] = "call"
     backend: str = ""
-    given: dict[str, bool | int | str | None] = {}
+    given: dict[str, bool | int | str | None] = {}  # noqa: RUF012 - msgspec copies an empty default
+    capability_parameter: str = ""
+    returns: tuple[str, ...] = ()
+    assigns: str = ""
 
 
-class Predicate(Model):
+class Predicate(Model, frozen=True, kw_only=True):
     """A check in C++ that no wheel carries as source: capabilities for which it answers yes.
 
     Bounds are compute capabilities as numbers (12.1 is 121), lowest included, `below` excluded.
     `needs_piece`: additionally the wheel must hold images of that piece for the target's family
-    (a check that is compiled in together with the kernel).
+    (a check that is compiled in together with the kernel); `asked_for` is the capability whose images
+    stand for the whole range, where a compile-time flag of one family answers for it.
     `sdist` is the SHA-256 of the source distribution that `file` and `line` cite.
     """
 
     minimum: int
     below: int = 1000
     needs_piece: str | None = None
+    asked_for: int | None = None
     sdist: Sha256
     file: str
     line: int
 
 
-class Gate(Model):
+class Gate(Model, frozen=True, kw_only=True):
     """One claim of one package about one backend of one capability, in one range of releases.
 
     Several entries may share a name, one a release range. Exactly one of `python` and `predicate`.
@@ -63,8 +76,11 @@ class Gate(Model):
     note: str = ""
 
 
-class Extern(Model):
-    """A call in a package's Python whose body is C++ (`torch.ops._C.…`), answered by a predicate."""
+class Extern(Model, frozen=True, kw_only=True):
+    """A call in a package's Python whose body is C++ (`torch.ops._C.…`), answered by a predicate.
+
+    Several entries for one call and release: yes where any of them says so.
+    """
 
     call: str
     package: str
@@ -72,14 +88,14 @@ class Extern(Model):
     predicate: Predicate
 
 
-class GatesFile(Model):
+class GatesFile(Model, frozen=True, kw_only=True):
     """The content of `gates.yaml`."""
 
     gates: tuple[Gate, ...]
     externs: tuple[Extern, ...] = ()
 
 
-class GateAnswer(Model):
+class GateAnswer(Model, frozen=True, kw_only=True):
     """What one gate of one wheel says, by compute capability ("121") and environment.
 
     `slim` and `devel` differ where the source asks for FlashInfer (`has_flashinfer()` is false without
@@ -92,6 +108,6 @@ class GateAnswer(Model):
     native: bool = True
     capabilities: tuple[str, ...] = ()
     where: str = ""
-    slim: dict[str, Answer] = {}
-    devel: dict[str, Answer] = {}
+    slim: dict[str, Answer] = {}  # noqa: RUF012 - msgspec copies an empty default
+    devel: dict[str, Answer] = {}  # noqa: RUF012 - msgspec copies an empty default
     why: str = ""
