@@ -6,7 +6,7 @@ from matrix.gate import GateAnswer, Sha256
 from matrix.model import Model
 
 
-class ObjectEvidence(Model):
+class ObjectEvidence(Model, kw_only=True):
     """One shared object of the wheel.
 
     `outcome`: `read` (handed to cuobjdump), `no-kernels` (no kernel name of ours before its machine
@@ -24,7 +24,7 @@ class ObjectEvidence(Model):
     detail: str = ""
 
 
-class KernelEvidence(Model):
+class KernelEvidence(Model, kw_only=True):
     """The kernels of one piece in the images of one architecture of one shared object.
 
     `kernels`: entry functions whose name matches the piece; `proven`: those whose code holds the piece's
@@ -44,7 +44,7 @@ class KernelEvidence(Model):
     example: str = ""
 
 
-class CubinEvidence(Model):
+class CubinEvidence(Model, kw_only=True):
     """Cubin files of one piece in the wheel, counted by the architecture in their names ("sm100f")."""
 
     piece: str
@@ -53,7 +53,7 @@ class CubinEvidence(Model):
     example: str = ""
 
 
-class WheelEvidence(Model):
+class WheelEvidence(Model, kw_only=True):
     """Everything that one audit of one wheel found, and nothing that follows from it by rule.
 
     `machine` is "any" for a wheel that is the same on every machine. `measured` is the UTC date.
