@@ -13,7 +13,7 @@ PieceName = Annotated[str, Meta(pattern=r"^[a-z0-9_]+(\.[a-z0-9_-]+)+$")]
 Family = Annotated[str, Meta(pattern=r"^sm\d{1,2}x$")]
 
 
-class Capability(Model, kw_only=True):
+class Capability(Model, frozen=True, kw_only=True):
     """Something that a deployment needs. `headline`: shown when the user names no capability."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
@@ -23,7 +23,7 @@ class Capability(Model, kw_only=True):
     note: str = ""
 
 
-class Instruction(Model, kw_only=True):
+class Instruction(Model, frozen=True, kw_only=True):
     """A class of SASS instructions that proves a kernel: one regular expression per family.
 
     Searched in each line of nvdisasm's output. A family without an entry has no such instruction.
@@ -34,7 +34,7 @@ class Instruction(Model, kw_only=True):
     source: str
 
 
-class Piece(Model, kw_only=True):
+class Piece(Model, frozen=True, kw_only=True):
     """One thing that a path calls at run time, with its provider (`package`) and `delivery`.
 
     `capabilities`: where the piece counts for the compiled lamp of its own package; `required` false
@@ -68,7 +68,7 @@ class Piece(Model, kw_only=True):
     note: str = ""
 
 
-class PackageRule(Model, kw_only=True):
+class PackageRule(Model, frozen=True, kw_only=True):
     """How a distribution is read: which reader it needs beside the shared objects and METADATA.
 
     `reader`: `kernels` (shared objects with machine code), `source` (Python that generates code at
@@ -85,7 +85,7 @@ class PackageRule(Model, kw_only=True):
     note: str = ""
 
 
-class CapabilitiesFile(Model, kw_only=True):
+class CapabilitiesFile(Model, frozen=True, kw_only=True):
     """The content of `capabilities.yaml`."""
 
     capabilities: tuple[Capability, ...]

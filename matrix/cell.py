@@ -6,7 +6,7 @@ from matrix.model import Model
 from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason, Verdict
 
 
-class Item(Model, kw_only=True):
+class Item(Model, frozen=True, kw_only=True):
     """One thing that was read, and where: the unit of a cell's evidence.
 
     `kind`: `path`, `piece`, `gate`, `defect`, `stack`. `answer`: yes, no, trap, unknown, …
@@ -20,7 +20,7 @@ class Item(Model, kw_only=True):
     where: str = ""
 
 
-class Cell(Model, kw_only=True):
+class Cell(Model, frozen=True, kw_only=True):
     """Stack x target x machine x environment x capability, its four lamps and their verdict."""
 
     stack: str
@@ -37,7 +37,7 @@ class Cell(Model, kw_only=True):
     evidence: tuple[Item, ...] = ()
 
 
-class Contradiction(Model, kw_only=True):
+class Contradiction(Model, frozen=True, kw_only=True):
     """Two lamps (or two packages) that disagree, ready to be pasted into an upstream issue.
 
     `kind`: `declared-not-compiled`, `compiled-not-declared`, `trap`, `unreachable`, `packages-disagree`.
@@ -53,7 +53,7 @@ class Contradiction(Model, kw_only=True):
     read: tuple[str, ...] = ()
 
 
-class StackSummary(Model, kw_only=True):
+class StackSummary(Model, frozen=True, kw_only=True):
     """A stack as the report's header tells it: pins per machine, and the lead's release order."""
 
     name: str
@@ -64,7 +64,7 @@ class StackSummary(Model, kw_only=True):
     note: str = ""
 
 
-class TargetSummary(Model, kw_only=True):
+class TargetSummary(Model, frozen=True, kw_only=True):
     """A target as the report's header tells it."""
 
     name: str
@@ -73,7 +73,7 @@ class TargetSummary(Model, kw_only=True):
     products: tuple[str, ...]
 
 
-class Report(Model, kw_only=True):
+class Report(Model, frozen=True, kw_only=True):
     """Everything that `show` knows: newest stack first."""
 
     generated: str

@@ -11,7 +11,7 @@ from matrix.target import Name
 from matrix.vocabulary import Machine, Reason
 
 
-class Defect(Model, kw_only=True):
+class Defect(Model, frozen=True, kw_only=True):
     """A known failure of one piece (or, with no `piece`, of one path) in a range of releases.
 
     `package` and `versions` say whose releases have it: the piece's provider, or any other package of
@@ -32,7 +32,7 @@ class Defect(Model, kw_only=True):
     source: Annotated[str, Meta(min_length=1)]
 
 
-class DefectsFile(Model, kw_only=True):
+class DefectsFile(Model, frozen=True, kw_only=True):
     """The content of `defects.yaml`."""
 
     defects: tuple[Defect, ...]

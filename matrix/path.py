@@ -10,7 +10,7 @@ from matrix.capability import Family, PieceName
 from matrix.model import Model
 
 
-class Path(Model, kw_only=True):
+class Path(Model, frozen=True, kw_only=True):
     """One way in which a leading package carries out one capability, in one range of its releases.
 
     `selector` is the class or enum member as upstream names it. `native`: FP4 matrix instructions on
@@ -34,7 +34,7 @@ class Path(Model, kw_only=True):
     note: str = ""
 
 
-class PathsFile(Model, kw_only=True):
+class PathsFile(Model, frozen=True, kw_only=True):
     """The content of `paths.yaml`."""
 
     paths: tuple[Path, ...]

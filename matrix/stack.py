@@ -5,7 +5,7 @@ from __future__ import annotations
 from matrix.model import Model
 
 
-class AsReleased(Model, kw_only=True):
+class AsReleased(Model, frozen=True, kw_only=True):
     """Every release in `range` is a stack named by its requirement; each extra makes one more."""
 
     range: str
@@ -13,7 +13,7 @@ class AsReleased(Model, kw_only=True):
     note: str = ""
 
 
-class WrittenStack(Model, kw_only=True):
+class WrittenStack(Model, frozen=True, kw_only=True):
     """A stack by hand. The first pin leads; `pins` maps a distribution to an exact version."""
 
     name: str
@@ -21,14 +21,14 @@ class WrittenStack(Model, kw_only=True):
     note: str = ""
 
 
-class StacksFile(Model, kw_only=True):
+class StacksFile(Model, frozen=True, kw_only=True):
     """The content of `stacks.yaml`."""
 
     as_released: tuple[AsReleased, ...]
     written: tuple[WrittenStack, ...] = ()
 
 
-class Pin(Model, kw_only=True):
+class Pin(Model, frozen=True, kw_only=True):
     """One package of a stack. `version` "" with a `why`: required by the stack but not resolvable."""
 
     package: str
@@ -36,7 +36,7 @@ class Pin(Model, kw_only=True):
     why: str = ""
 
 
-class Stack(Model, kw_only=True):
+class Stack(Model, frozen=True, kw_only=True):
     """A resolved stack on one machine: the leading package first, an absent requirement is absent."""
 
     name: str

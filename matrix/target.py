@@ -13,7 +13,7 @@ Name = Annotated[str, Meta(pattern=r"^sm\d{2,3}$")]
 Toolkit = Annotated[str, Meta(pattern=r"^\d{2}\.\d$")]
 
 
-class Rates(Model, kw_only=True):
+class Rates(Model, frozen=True, kw_only=True):
     """Peak dense rates of one product, without sparsity, in 10^12 operations a second.
 
     `None` where the vendor states no figure. `memory_gb_s` is bandwidth in 10^9 bytes a second.
@@ -28,7 +28,7 @@ class Rates(Model, kw_only=True):
     source: str
 
 
-class Target(Model, kw_only=True):
+class Target(Model, frozen=True, kw_only=True):
     """A GPU family member: compute capability, family, CPU machines, products, limits.
 
     `compute_capability` is major.minor ("12.1"). `family` groups capabilities that share
@@ -55,7 +55,7 @@ class Target(Model, kw_only=True):
         return int(major) * 10 + int(minor)
 
 
-class TargetsFile(Model, kw_only=True):
+class TargetsFile(Model, frozen=True, kw_only=True):
     """The content of `targets.yaml`."""
 
     targets: tuple[Target, ...]

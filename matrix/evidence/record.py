@@ -6,7 +6,7 @@ from matrix.gate import GateAnswer, Sha256
 from matrix.model import Model
 
 
-class ObjectEvidence(Model, kw_only=True):
+class ObjectEvidence(Model, frozen=True, kw_only=True):
     """One shared object of the wheel.
 
     `outcome`: `read` (handed to cuobjdump), `no-kernels` (no kernel name of ours before its machine
@@ -19,12 +19,12 @@ class ObjectEvidence(Model, kw_only=True):
     size: int
     outcome: str
     sha256: str = ""
-    images: dict[str, int] = {}
-    ptx: dict[str, int] = {}
+    images: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
+    ptx: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
     detail: str = ""
 
 
-class KernelEvidence(Model, kw_only=True):
+class KernelEvidence(Model, frozen=True, kw_only=True):
     """The kernels of one piece in the images of one architecture of one shared object.
 
     `kernels`: entry functions whose name matches the piece; `proven`: those whose code holds the piece's
@@ -40,11 +40,11 @@ class KernelEvidence(Model, kw_only=True):
     kernels: int
     proven: int
     trapped: int
-    opcodes: dict[str, int] = {}
+    opcodes: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
     example: str = ""
 
 
-class CubinEvidence(Model, kw_only=True):
+class CubinEvidence(Model, frozen=True, kw_only=True):
     """Cubin files of one piece in the wheel, counted by the architecture in their names ("sm100f")."""
 
     piece: str
@@ -53,7 +53,7 @@ class CubinEvidence(Model, kw_only=True):
     example: str = ""
 
 
-class WheelEvidence(Model, kw_only=True):
+class WheelEvidence(Model, frozen=True, kw_only=True):
     """Everything that one audit of one wheel found, and nothing that follows from it by rule.
 
     `machine` is "any" for a wheel that is the same on every machine. `measured` is the UTC date.
@@ -73,7 +73,7 @@ class WheelEvidence(Model, kw_only=True):
     bytes_total: int
     bytes_fetched: int
     measured: str
-    tools: dict[str, str] = {}
+    tools: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
     rules: str = ""
     requires_python: str = ""
     requires: tuple[str, ...] = ()
@@ -82,6 +82,4 @@ class WheelEvidence(Model, kw_only=True):
     kernels: tuple[KernelEvidence, ...] = ()
     cubins: tuple[CubinEvidence, ...] = ()
     gates: tuple[GateAnswer, ...] = ()
-    facts: dict[str, str] = {}
-
-
+    facts: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default

@@ -1,0 +1,46 @@
+"""The front door: one short session per verb. `nox -l` lists them; arguments follow after `--`."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project, editable, with the named dependency groups of pyproject.toml."""
+    wanted = [requirement for group in groups for requirement in GROUPS[group]]
+    session.install("-e", ".", *wanted)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Unit and property tests: neither root nor a browser nor Docker."""
+    install(session, "tests")
+    session.run("pytest", "-m", "not e2e", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Tests against real parts: the HTML page in Chromium (Debian's package `chromium`)."""
+    install(session, "tests", "e2e")
+    session.run("pytest", "-m", "e2e", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install(*GROUPS["lint"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over everything, tests and this file included."""
+    install(session, "tests", "e2e", "types")
+    session.run("mypy", *session.posargs)
