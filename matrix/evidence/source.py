@@ -130,7 +130,7 @@ def _arguments(python: PythonGate, function: Function, capability: int) -> dict[
     return {name: value for name, value in values.items() if name in taken}
 
 
-def _ask(interpreter: Interpreter, python: PythonGate) -> Found:
+def _ask(interpreter: Interpreter, python: PythonGate) -> Found:  # noqa: PLR0911 - one arm a way to fail
     try:
         function = _function(interpreter, python)
         if python.style == "decorator":
@@ -146,6 +146,8 @@ def _ask(interpreter: Interpreter, python: PythonGate) -> Found:
         return "unknown", f"the source raises: {error}"
     except RecursionError:
         return "unknown", "the source is nested too deep"
+    except Exception as error:  # noqa: BLE001 - a hostile wheel must not stop an audit
+        return "unknown", f"the source cannot be followed ({type(error).__name__}: {error})"
 
 
 def _called(interpreter: Interpreter, function: Function, python: PythonGate) -> Found:
@@ -209,7 +211,7 @@ def _place(library: Library, python: PythonGate) -> str:
     question = Question(CAPABILITIES[-1], "slim")
     try:
         function = _function(Interpreter(library, question), python)
-    except (UndecidedError, RaisedError, RecursionError):
+    except Exception:  # noqa: BLE001 - the same; `_ask` tells why
         return python.file
     return f"{function.member}:{function.node.lineno}"
 

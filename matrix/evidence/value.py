@@ -16,6 +16,9 @@ Value = Any
 MAXIMUM_ITEMS: Final = 4096
 """Longest string, list or range that is built: a hostile source cannot make the reader swell."""
 
+MAXIMUM_NESTING: Final = 3
+"""Tuples in tuples that are joined item by item."""
+
 
 class UndecidedError(Exception):
     """The source uses something that cannot be decided by reading: the answer is unknown."""
@@ -152,6 +155,10 @@ class Question:
     compiled: Callable[[str, int], bool | None] = lambda _piece, _capability: None
 
 
+OPAQUE: Final = (Unknown, Present, External, Super, Function)
+"""What Python's own comparison would judge by identity, and so wrongly."""
+
+
 def truth(value: Value) -> bool | None:
     """Three-valued truth."""
     if isinstance(value, Unknown):
@@ -175,12 +182,21 @@ def reason(value: Value) -> str:
 
 
 def known(value: Value) -> bool:
-    """Whether value and all its items are plain values, comparable by Python itself."""
-    if isinstance(value, (tuple, list, set, frozenset)):
-        return all(known(item) for item in value)
-    if isinstance(value, dict):
-        return all(known(item) for pair in value.items() for item in pair)
-    return not isinstance(value, (Unknown, Present, External, Super, Function))
+    """Whether value and all its items are plain values, comparable by Python itself, and few.
+
+    The count is of items walked, not held: a source can nest a value in itself exponentially.
+    """
+    waiting, walked = [value], 0
+    while waiting:
+        item = waiting.pop()
+        walked += 1
+        if walked > MAXIMUM_ITEMS or isinstance(item, OPAQUE):
+            return False
+        if isinstance(item, (tuple, list)):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+    return True
 
 
 def answer(
@@ -201,15 +217,17 @@ def answer(
     return Unknown(lacking) if lacking else False
 
 
-def join(values: list[Value], why: str) -> Value:
+def join(values: list[Value], why: str, depth: int = 0) -> Value:
     """One value that stands for several possible ones."""
     first = values[0]
     if all(v is first for v in values):
         return first
     if all(known(v) and type(v) is type(first) and v == first for v in values):
         return first
-    if all(isinstance(v, tuple) and len(v) == len(first) for v in values):
-        return tuple(join(list(items), why) for items in zip(*values, strict=True))
+    if depth < MAXIMUM_NESTING and all(
+        isinstance(v, tuple) and len(v) == len(first) for v in values
+    ):
+        return tuple(join(list(items), why, depth + 1) for items in zip(*values, strict=True))
     truths = {truth(v) for v in values}
     words = next((reason(v) for v in values if reason(v)), why)
     return Unknown(words, truths.pop() if len(truths) == 1 else None)

@@ -160,19 +160,18 @@ def test_what_the_pinned_flashinfer_offers_is_taken_as_there() -> None:
         (["try:", "    import strange", "except ImportError:", "    return False", "return True"],
          "whether what is tried fails"),
         (["return strange.works()"], "what strange.works() answers"),
-        (["while True:", "    return strange"], "a loop over what cannot be decided"),
+        (["while strange:", "    return True"], "a loop over what cannot be decided"),
         (["yield 1"], "f is no plain function"),
         (["return f()"], "the calls under f go too deep"),
         (["match 1:", "    case _: return True"], "cannot follow `match`"),
-        (["return missing_from_here.x"], "what builtins"),
+        (["return missing_from_here.x"], "missing_from_here.x"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_decided_is_unknown_and_says_why(lines: list[str], why: str) -> None:
     head = "import strange\nfrom importlib.util import find_spec\n"
     answer = ask(body(*lines, head=head), F)
     assert said(answer, "unknown") == list(CAPABILITIES)
-    assert why in answer.why or why == "what builtins"
-    assert answer.why
+    assert why in answer.why
 
 
 def test_an_unknown_part_does_not_hide_what_the_rest_decides() -> None:
@@ -194,8 +193,11 @@ def test_an_unknown_part_does_not_hide_what_the_rest_decides() -> None:
         ({"vllm/a.py": b"\x00\xff"}, "no Python that can be parsed"),
         ({"vllm/a.py": "f = " + "(" * 5000 + ")" * 5000}, "no Python that can be parsed"),
         ({"vllm/a.py": "def f(): return " + "-" * 3000 + "1"}, ""),
-        ({"vllm/a.py": "def f(): return " + "+".join(["1"] * 3000)}, "nested too deep"),
+        ({"vllm/a.py": "def f(): return " + "+".join(["1"] * 900)}, ""),
         ({"vllm/a.py": "def f(): return 'a' * 10 ** 12"}, "cannot decide"),
+        ({"vllm/a.py": "def f(): return f'{0x" + "f" * 9000 + "}' == g"}, "cannot"),
+        ({"vllm/a.py": "def f():\n x = y = 1\n" + " x = (x, x)\n y = (y, y)\n" * 60
+          + " return x == y"}, "cannot decide"),
         ({"vllm/a.py": "#" * (9 << 20)}, "too large"),
         ({"vllm/a.py": "from vllm.b import f", "vllm/b.py": "from vllm.a import f"}, "by itself"),
         ({"vllm/a.py": "def f(): return [x for x in range(10 ** 9)]"}, "cannot decide"),
