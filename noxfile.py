@@ -26,7 +26,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Tests against real parts: the HTML page in Chromium (Debian's package `chromium`)."""
+    """Test against real parts: the HTML page in Chromium (Debian's package `chromium`)."""
     install(session, "tests", "e2e")
     session.run("pytest", "-m", "e2e", *session.posargs)
 

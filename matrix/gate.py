@@ -25,7 +25,8 @@ class PythonGate(Model, frozen=True, kw_only=True):
     `given`: names, parameters or calls (as written in the source) whose value is known in this gate's
     question, for instance `has_humming()`. `capability_parameter`: the parameter that takes the
     capability as text ("121"). `returns`: the members of an enumeration that mean yes; `assigns`: a
-    name that the function leaves its choice in ("self.backend"), where it does not return it.
+    name that the function leaves its choice in ("self.backend"), where it does not return it. `also`:
+    further functions, found in the same places and asked alike, that must not say no either.
     """
 
     file: str
@@ -37,6 +38,7 @@ class PythonGate(Model, frozen=True, kw_only=True):
     capability_parameter: str = ""
     returns: tuple[str, ...] = ()
     assigns: str = ""
+    also: tuple[str, ...] = ()
 
 
 class Predicate(Model, frozen=True, kw_only=True):

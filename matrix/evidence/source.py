@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -93,7 +94,7 @@ def _answer(
                     answer((gate.predicate,), capability, question)
                 )
             elif gate.python is not None:
-                found[environment, capability] = _ask(Interpreter(library, question), gate.python)
+                found[environment, capability] = _asked(library, question, gate.python)
     return GateAnswer(
         gate=gate.gate,
         backend=gate.backend,
@@ -128,6 +129,15 @@ def _arguments(python: PythonGate, function: Function, capability: int) -> dict[
     if python.capability_parameter:
         values[python.capability_parameter] = str(capability)
     return {name: value for name, value in values.items() if name in taken}
+
+
+def _asked(library: Library, question: Question, python: PythonGate) -> Found:
+    """Ask the function and those beside it: one no is a no, else one unknown is an unknown."""
+    found = [
+        _ask(Interpreter(library, question), replace(python, function=name))
+        for name in (python.function, *python.also)
+    ]
+    return min(found, key=lambda pair: ("no", "unknown", "yes").index(pair[0]))
 
 
 def _ask(interpreter: Interpreter, python: PythonGate) -> Found:  # noqa: PLR0911 - one arm a way to fail

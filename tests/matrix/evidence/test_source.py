@@ -416,3 +416,18 @@ def test_a_gate_can_be_a_predicate_alone() -> None:
     answer = ask({}, predicate=predicate)
     assert said(answer, "yes") == [100, 103, 107, 110]
     assert answer.where == "a.cu:7"
+
+
+def test_functions_beside_the_first_must_not_say_no_either() -> None:
+    members = body("return current_platform.has_device_capability(90)") | {}
+    members["vllm/a.py"] += (
+        "\ndef g(scheme):\n    return scheme in [kFp8, kNvfp4] and where\n"
+        "def h(scheme):\n    return scheme == kNvfp4 and current_platform.is_device_capability(120)\n"
+    )
+    keys: dict[str, bool | int | str | None] = {"kFp8": "a", "kNvfp4": "b", "scheme": "b"}
+    python = PythonGate(file="vllm/a.py", function="f", also=("h",), given=keys)
+    assert said(ask(members, python), "yes") == [120]
+    undecided = PythonGate(file="vllm/a.py", function="f", also=("g",), given=keys)
+    answer = ask(members, undecided)
+    assert said(answer, "no") == [75, 80, 86, 89]
+    assert said(answer, "unknown") == [90, 100, 103, 107, 110, 120, 121]

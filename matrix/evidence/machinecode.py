@@ -1,0 +1,269 @@
+"""Machine code in a shared object: the one adapter that runs NVIDIA's cuobjdump and nvdisasm.
+
+Candidates are found by the symbols of kernel entries, then proven by disassembly: a name alone proves
+nothing, because an image can hold a kernel's name over nothing but a trap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from shutil import which
+from subprocess import PIPE, Popen, TimeoutExpired
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
+
+from matrix.architecture import holds_fp4, parse
+from matrix.capability import Instruction, Piece
+from matrix.errors import ToolError
+from matrix.evidence.record import KernelEvidence, ObjectEvidence
+
+_TOOLS = {"cuobjdump": "nvidia-cuda-cuobjdump", "nvdisasm": "nvidia-cuda-nvdisasm"}
+_EXAMPLE = 160
+_SECTION = re.compile(r"\.section\s+\.text\.(\S+?),")
+_CONTROL = re.compile(r"[^\x20-\x7e]+")
+
+
+class RefusedError(Exception):
+    """A tool of NVIDIA's could not read its input; the message is its own first line."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel entry: `ordinal` counts the object's ELF images from 1, as `cuobjdump -xelf` does."""
+
+    ordinal: int
+    image: str
+    symbol: str
+
+
+@dataclass
+class _Tally:
+    """Kernels of one piece in the images of one architecture."""
+
+    kernels: int = 0
+    proven: int = 0
+    opcodes: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+
+
+@cache
+def tool(name: str) -> str:
+    """Path of `cuobjdump` or `nvdisasm`: from its PyPI distribution, else from PATH.
+
+    Raises ToolError when it is in neither.
+    """
+    distribution = _TOOLS[name]
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == name:
+            return str(file.locate())
+    if found := which(name):
+        return found
+    raise ToolError(f"{name} is not installed; try: pip install {distribution}")
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the tools' distributions, for the record ("" where the tool comes from PATH)."""
+    versions = {}
+    for name, distribution in _TOOLS.items():
+        try:
+            versions[name] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            versions[name] = ""
+    return versions
+
+
+@contextmanager
+def _lines(command: Sequence[str], *, folder: Path | None = None) -> Iterator[IO[str]]:
+    """Run a tool and hand over its output as it comes; nothing is left running afterwards.
+
+    Raises RefusedError when the tool ends with an error.
+    """
+    with TemporaryFile("w+", errors="replace") as complaint:
+        process = Popen(  # noqa: S603 - our own tool, no shell
+            command, stdout=PIPE, stderr=complaint, cwd=folder, text=True, errors="replace"
+        )
+        try:
+            if process.stdout is None:
+                raise ToolError(f"{command[0]} gave no output")
+            yield process.stdout
+            process.stdout.read()
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(timeout=5)
+                except TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if code:
+            complaint.seek(0)
+            said = _CONTROL.sub(" ", complaint.readline(2_000)).strip()
+            raise RefusedError(said or f"{Path(command[0]).name} ended with code {code}")
+
+
+def parse_symbols(lines: Iterable[str], images: Counter[str], ptx: Counter[str]) -> Iterator[Entry]:
+    """Read the output of `cuobjdump -symbols`: yield kernel entries, count images and PTX as they come."""
+    ordinal, image, is_elf = 0, "", False
+    for line in lines:
+        if line.startswith("FUNC"):
+            if is_elf and " ENTRY " in line:
+                yield Entry(ordinal, image, line.split()[-1])
+        elif line.startswith("Fatbin "):
+            is_elf = line.startswith("Fatbin elf")
+        elif line.startswith("arch = "):
+            image = line.split()[-1]
+            (images if is_elf else ptx)[image] += 1
+            ordinal += is_elf
+
+
+def parse_disassembly(lines: Iterable[str], opcode: re.Pattern[str]) -> dict[str, Counter[str]]:
+    """Read the output of `nvdisasm -c`: opcodes that match, counted by the kernel they stand in."""
+    found: dict[str, Counter[str]] = {}
+    current: Counter[str] = Counter()
+    for line in lines:
+        if ".section" in line and (section := _SECTION.search(line)):
+            current = found.setdefault(section[1], Counter())
+        elif match := opcode.search(line):
+            current[match[0]] += 1
+    return found
+
+
+def matching(entry: Entry, piece: Piece, member: str) -> bool:
+    """Say whether a kernel entry in `member` carries the name of `piece`."""
+    if not piece.symbol or not re.search(piece.symbol, entry.symbol):
+        return False
+    if piece.objects and not re.search(piece.objects, member):
+        return False
+    return not (piece.exclude and re.search(piece.exclude, entry.symbol))
+
+
+def _of_family(entry: Entry, piece: Piece) -> bool:
+    """Say whether the name is of the family that the image was built for (an Sm100 kernel is not on 12x)."""
+    if piece.families is None:
+        return True
+    wanted = piece.families.get(parse(entry.image).family)
+    return wanted is not None and re.search(wanted, entry.symbol) is not None
+
+
+def read_object(
+    path: Path,
+    member: str,
+    pieces: Sequence[Piece],
+    instructions: Sequence[Instruction],
+    *,
+    workdir: Path,
+    jobs: int = 2,
+) -> tuple[ObjectEvidence, tuple[KernelEvidence, ...]]:
+    """Read one shared object on disk; `member` is its name in the wheel.
+
+    An object that cuobjdump refuses is an outcome, not an error. Raises ToolError without the tools.
+    """
+    size = path.stat().st_size
+    images: Counter[str] = Counter()
+    ptx: Counter[str] = Counter()
+    wanted = [piece for piece in pieces if piece.delivery == "image" and piece.symbol]
+    candidates: list[tuple[Piece, Entry]] = []
+    try:
+        with _lines([tool("cuobjdump"), "-symbols", str(path)]) as output:
+            for entry in parse_symbols(output, images, ptx):
+                candidates += [(piece, entry) for piece in wanted if matching(entry, piece, member)]
+        opcodes = _disassemble(path, candidates, instructions, workdir, jobs)
+    except RefusedError as error:
+        refused = ObjectEvidence(path=member, size=size, outcome="refused", detail=str(error)[:200])
+        return refused, ()
+    tallies: dict[tuple[str, str], _Tally] = {}
+    for piece, entry in candidates:
+        tally = tallies.setdefault((piece.piece, entry.image), _Tally(example=entry.symbol))
+        tally.kernels += 1
+        proof = _proof(piece, entry, instructions, opcodes)
+        if _of_family(entry, piece) and (piece.instruction is None or proof):
+            tally.proven += 1
+            tally.opcodes += proof
+    kernels = tuple(
+        KernelEvidence(
+            piece=piece,
+            object=member,
+            image=image,
+            kernels=tally.kernels,
+            proven=tally.proven,
+            trapped=tally.kernels - tally.proven,
+            opcodes=dict(sorted(tally.opcodes.items())),
+            example=tally.example[:_EXAMPLE],
+        )
+        for (piece, image), tally in sorted(tallies.items())
+    )
+    outcome = "read" if images or ptx else "no-device-code"
+    evidence = ObjectEvidence(
+        path=member,
+        size=size,
+        outcome=outcome,
+        images=dict(sorted(images.items())),
+        ptx=dict(sorted(ptx.items())),
+    )
+    return evidence, kernels
+
+
+def _opcode(instructions: Sequence[Instruction], name: str | None, family: str) -> str | None:
+    for instruction in instructions:
+        if instruction.name == name:
+            return instruction.families.get(family)
+    return None
+
+
+def _proof(
+    piece: Piece,
+    entry: Entry,
+    instructions: Sequence[Instruction],
+    opcodes: dict[int, dict[str, Counter[str]]],
+) -> Counter[str]:
+    pattern = _opcode(instructions, piece.instruction, parse(entry.image).family)
+    held = opcodes.get(entry.ordinal, {}).get(entry.symbol, Counter())
+    return Counter({op: n for op, n in held.items() if pattern and re.search(pattern, op)})
+
+
+def _disassemble(
+    path: Path,
+    candidates: Sequence[tuple[Piece, Entry]],
+    instructions: Sequence[Instruction],
+    workdir: Path,
+    jobs: int,
+) -> dict[int, dict[str, Counter[str]]]:
+    """Opcodes by image ordinal and kernel, for images that can hold FP4 instructions at all."""
+    needed: dict[int, set[str]] = {}
+    for piece, entry in candidates:
+        pattern = _opcode(instructions, piece.instruction, parse(entry.image).family)
+        if pattern and holds_fp4(entry.image):
+            needed.setdefault(entry.ordinal, set()).add(pattern)
+    if not needed:
+        return {}
+    with TemporaryDirectory(dir=workdir) as folder:
+        names = ",".join(f".{ordinal}.sm_" for ordinal in sorted(needed))
+        extract = [tool("cuobjdump"), "-xelf", names, str(path.resolve())]
+        with _lines(extract, folder=Path(folder)):
+            pass
+        cubins = {int(file.name.split(".")[-3]): file for file in Path(folder).glob("*.cubin")}
+
+        def read(ordinal: int) -> tuple[int, dict[str, Counter[str]]]:
+            opcode = re.compile(f"(?:{'|'.join(sorted(needed[ordinal]))})[A-Z0-9_.]*")
+            with _lines([tool("nvdisasm"), "-c", str(cubins[ordinal])]) as output:
+                return ordinal, parse_disassembly(output, opcode)
+
+        if missing := set(needed) - set(cubins):
+            raise RefusedError(f"cuobjdump did not extract image {min(missing)}")
+        with ThreadPoolExecutor(jobs) as pool:
+            return dict(pool.map(read, sorted(needed)))
