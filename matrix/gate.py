@@ -21,6 +21,7 @@ class PythonGate(Model, frozen=True, kw_only=True):
     "refuse": no where it raises itself, yes where it goes on; what it calls is not followed.
     "decorator": the support decorators above it; `backend` chooses the entry of a
     `backend_requirement` table.
+    "minimum": yes from the capability on that it returns.
     "codegen": the major versions that it hands to FlashInfer's `get_nvcc_flags_list`.
     `given`: names, parameters or calls (as written in the source) whose value is known in this gate's
     question, for instance `has_humming()`. `capability_parameter`: the parameter that takes the
@@ -32,7 +33,7 @@ class PythonGate(Model, frozen=True, kw_only=True):
     file: str
     function: str
     moved: tuple[str, ...] = ()
-    style: Literal["call", "refuse", "decorator", "codegen"] = "call"
+    style: Literal["call", "refuse", "minimum", "decorator", "codegen"] = "call"
     backend: str = ""
     given: dict[str, bool | int | str | None] = {}  # noqa: RUF012 - msgspec copies an empty default
     capability_parameter: str = ""

@@ -279,20 +279,6 @@ class Interpreter(Calls):
         else:
             scope.names[target.id] = Unknown(f"cannot follow {target.id}.{node.func.attr}()")
 
-    def unpack(self, target: ast.expr, value: Value, scope: Scope) -> None:
-        """Bind a target to a value; what cannot be taken apart becomes unknown."""
-        if isinstance(target, ast.Name):
-            scope.names[target.id] = value
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            fits = isinstance(value, (tuple, list)) and len(value) == len(target.elts)
-            for index, item in enumerate(target.elts):
-                part = value[index] if fits else Unknown(reason(value) or "a part of a value")
-                self.unpack(item.value if isinstance(item, ast.Starred) else item, part, scope)
-        elif isinstance(target, ast.Attribute):
-            scope.names[ast.unparse(target)] = value
-        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-            scope.names[target.value.id] = Unknown(f"what {target.value.id} holds")
-
     def _message(self, node: ast.Raise, scope: Scope) -> str:
         argument = (
             node.exc.args[0] if isinstance(node.exc, ast.Call) and node.exc.args else node.exc

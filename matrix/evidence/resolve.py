@@ -20,6 +20,7 @@ from matrix.evidence.value import (
     Unknown,
     Value,
     join,
+    reason,
     truth,
 )
 
@@ -50,8 +51,18 @@ class Resolver:
         raise NotImplementedError
 
     def unpack(self, target: ast.expr, value: Value, scope: Scope) -> None:
-        """Bind a target to a value."""
-        raise NotImplementedError
+        """Bind a target to a value; what cannot be taken apart becomes unknown."""
+        if isinstance(target, ast.Name):
+            scope.names[target.id] = value
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            fits = isinstance(value, (tuple, list)) and len(value) == len(target.elts)
+            for index, item in enumerate(target.elts):
+                part = value[index] if fits else Unknown(reason(value) or "a part of a value")
+                self.unpack(item.value if isinstance(item, ast.Starred) else item, part, scope)
+        elif isinstance(target, ast.Attribute):
+            scope.names[ast.unparse(target)] = value
+        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            scope.names[target.value.id] = Unknown(f"what {target.value.id} holds")
 
     def step(self) -> None:
         """Count one step of work; raises UndecidedError when the answer takes too many."""

@@ -169,7 +169,16 @@ def _called(interpreter: Interpreter, function: Function, python: PythonGate) ->
         value = interpreter.run(function, [], keywords)
     except RaisedError as error:
         return "no", str(error)
+    if python.style == "minimum":
+        held = _compare_minimum(value, interpreter.question.capability)
+        return held or ("unknown", reason(value) or "its answer is no capability")
     return ("yes", "") if interpreter.shallow else _truth(value)
+
+
+def _compare_minimum(value: Value, capability: int) -> Found | None:
+    if not isinstance(value, int):
+        return None
+    return ("yes", "") if capability >= value else ("no", f"asks for capability {value} or higher")
 
 
 def _chosen(outcomes: Sequence[Outcome], python: PythonGate) -> Found:

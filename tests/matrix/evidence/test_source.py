@@ -431,3 +431,11 @@ def test_functions_beside_the_first_must_not_say_no_either() -> None:
     answer = ask(members, undecided)
     assert said(answer, "no") == [75, 80, 86, 89]
     assert said(answer, "unknown") == [90, 100, 103, 107, 110, 120, 121]
+
+
+def test_a_minimum_is_a_yes_from_there_on() -> None:
+    python = PythonGate(file="vllm/a.py", function="f", style="minimum")
+    answer = ask(body("return 100"), python)
+    assert said(answer, "yes") == [100, 103, 107, 110, 120, 121]
+    assert answer.why.endswith("asks for capability 100 or higher")
+    assert said(ask(body("return None"), python), "unknown") == list(CAPABILITIES)
