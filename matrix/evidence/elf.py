@@ -1,0 +1,162 @@
+"""Looking into shared objects: which names stand before the machine code, and whether there is any."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+from typing import Final
+
+from matrix.errors import BrokenWheelError
+
+FATBIN_MAGIC: Final = b"\x50\xed\x55\xba"
+"""0xBA55ED50 little-endian: `FATBINC_MAGIC`'s payload, `fatBinaryHeader` in CUDA's
+fatbinary_section.h. Observed in all 13 objects of vLLM 0.33.0 that hold any: 8-byte aligned, then
+uint16 version 1, uint16 header size 16, uint64 payload size."""
+
+_FATBIN_HEADER: Final = struct.Struct("<4sHHQ")
+_HEADER_SIZES: Final = range(16, 65)
+_VERSIONS: Final = range(1, 5)
+
+_OVERLAP: Final = 4096
+"""Bytes of the last chunk looked at again: longer than any mangled name worth finding a word in."""
+
+_EDGE: Final = 64  # bytes at a window's edges where a string may be cut; above any name in _DTYPES
+
+_DTYPES: Final = (b"Float4_e2m1fn_x2", b"torch_dtype_float4_e2m1fn_x2")
+"""torch's names of its FP4 dtype (c10/core/ScalarType.h, torch/csrc/stable): every extension that
+includes its headers holds them as strings, vllm-flash-attn too, which has no FP4 kernel."""
+
+_ELF64_LITTLE: Final = b"\x7fELF\x02\x01"
+_HEADER_SIZE: Final = 64
+_HEADS: Final = 4096  # bytes that hold the ELF header and its program headers
+_PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")  # type, flags, offset, address, …, size, …
+_SECTION_HEADER: Final = struct.Struct("<IIQQQQIIQQ")  # name, type, flags, address, offset, size, …
+_PT_LOAD: Final = 1
+_PF_EXECUTABLE: Final = 1
+_SHT_NOBITS: Final = 8
+_LARGEST_NAMES: Final = 16 * 1024 * 1024
+
+_KERNEL_NAME: Final = re.compile(rb"\0_Z[NTLK0-9]")
+"""The start of a mangled C++ name as the string that `__cudaRegisterFunction` is given."""
+
+
+class FatbinPeek:
+    """Decides from the start of a shared object whether the rest is worth fetching.
+
+    Fed with the object's bytes in order (b"" once at its end), it answers True: one of `words` stands
+    before the machine code; False: it does not, or the object ended and holds none; None: go on.
+
+    Kernel names stand as strings in `.rodata`, stripped or not, since the CUDA runtime registers
+    kernels by name; GNU ld puts `.rodata` before `.nv_fatbin`. Where that order cannot be seen (no
+    kernel name in the fat binary's own segment before it) the answer is True: never a false no.
+    """
+
+    def __init__(self, words: re.Pattern[bytes]) -> None:
+        self._words = words
+        self._kept = b""
+        self._kept_from = 0
+        self._head = b""
+        self._last_name = -1
+        self.answer: bool | None = None
+        self.fatbin_at: int | None = None
+        """Offset of the first fat binary, once it was reached."""
+
+    def feed(self, chunk: bytes) -> bool | None:
+        """Take the next bytes; return the answer so far. Once given, an answer stays."""
+        if self.answer is not None:
+            return self.answer
+        if not chunk:
+            self.answer = self._named(self._kept, len(self._kept))
+            return self.answer
+        if len(self._head) < _HEADS:
+            self._head += chunk[:_HEADS]
+        window = self._kept + chunk
+        found = self._fatbin(window)
+        before = window if found is None else window[:found]
+        for match in _KERNEL_NAME.finditer(before):
+            self._last_name = self._kept_from + match.start()
+        if self._named(before, len(before) - (_EDGE if found is None else 0)):
+            self.answer = True
+        elif found is not None:
+            self.fatbin_at = self._kept_from + found
+            self.answer = not self._names_precede(self.fatbin_at)
+        gone = max(0, len(window) - _OVERLAP)
+        self._kept_from += gone
+        self._kept = window[gone:]
+        return self.answer
+
+    __call__ = feed
+
+    def _named(self, window: bytes, end: int) -> bool:
+        """Tell whether a word ends in `window` before `end`, in a string that is no name of a dtype."""
+        for match in self._words.finditer(window):
+            if match.end() > end:
+                break  # its string may go on: the next window shows it again
+            if self._kept_from and match.start() < _EDGE:
+                continue  # judged in the window before, where its string began
+            first = window.rfind(b"\0", 0, match.start()) + 1
+            last = window.find(b"\0", match.end())
+            if window[first : last if last >= 0 else len(window)] not in _DTYPES:
+                return True
+        return False
+
+    def _fatbin(self, window: bytes) -> int | None:
+        """Return where in `window` the first whole fat binary header stands."""
+        at = window.find(FATBIN_MAGIC)
+        while at >= 0 and at + _FATBIN_HEADER.size <= len(window):
+            _, version, header, size = _FATBIN_HEADER.unpack_from(window, at)
+            aligned = (self._kept_from + at) % 8 == 0
+            if aligned and version in _VERSIONS and header in _HEADER_SIZES and 0 < size < 1 << 40:
+                return at
+            at = window.find(FATBIN_MAGIC, at + 1)
+        return None
+
+    def _names_precede(self, fatbin: int) -> bool:
+        """Tell whether kernel names were seen in the segment that holds the fat binary."""
+        if not self._head.startswith(_ELF64_LITTLE) or len(self._head) < _HEADER_SIZE:
+            return False
+        table, _, _, _, entry, count = struct.unpack_from("<QQIHHH", self._head, 32)
+        for index in range(count if entry == _PROGRAM_HEADER.size else 0):
+            at = table + index * entry
+            if at + entry > len(self._head):
+                return False
+            kind, flags, offset, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(self._head, at)
+            if kind == _PT_LOAD and offset <= fatbin < offset + size:
+                # A segment that begins the file holds .dynstr, whose names prove nothing.
+                return bool(offset) and not flags & _PF_EXECUTABLE and self._last_name >= offset
+        return False
+
+
+def device_code(path: Path) -> bool:
+    """Tell whether the shared object at `path` has a section `.nv_fatbin` with something in it.
+
+    Raises BrokenWheelError where the file cannot be read or is no 64-bit little-endian ELF.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+            if not header.startswith(_ELF64_LITTLE) or len(header) < _HEADER_SIZE:
+                raise BrokenWheelError(f"{path}: is no 64-bit shared object")
+            (table,) = struct.unpack_from("<Q", header, 40)
+            entry, count, names = struct.unpack_from("<HHH", header, 58)
+            if not count:
+                return False
+            size = path.stat().st_size
+            if entry != _SECTION_HEADER.size or names >= count or table + entry * count > size:
+                raise BrokenWheelError(f"{path}: its section table is damaged")
+            file.seek(table)
+            sections = list(_SECTION_HEADER.iter_unpack(file.read(entry * count)))
+            _, _, _, _, at, length, *_ = sections[names]
+            if at + length > size or length > _LARGEST_NAMES:
+                raise BrokenWheelError(f"{path}: its section names are damaged")
+            file.seek(at)
+            strings = file.read(length)
+    except OSError as error:
+        raise BrokenWheelError(f"{path}: {error.strerror}") from error
+    return any(
+        strings[name : strings.find(b"\0", name)] == b".nv_fatbin"
+        and kind != _SHT_NOBITS
+        and length
+        for name, kind, _, _, _, length, *_ in sections
+    )
