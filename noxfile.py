@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.needs_version = ">=2025.5.1"
-nox.options.sessions = ["tests"]
+nox.options.sessions = ["audit"]
 nox.options.reuse_existing_virtualenvs = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
@@ -44,3 +44,10 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, over everything, tests and this file included."""
     install(session, "tests", "e2e", "types")
     session.run("mypy", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Read a published wheel: `nox -s audit -- vllm==0.33.0 --machine aarch64`."""
+    install(session)
+    session.run("nvfp4-matrix", "audit", *(session.posargs or ["vllm==0.33.0"]))

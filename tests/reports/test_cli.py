@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from matrix.evidence import index as index_module
+from matrix.evidence.transport import Session
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from reports.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_names_examples() -> None:
+    told = run("audit", "--help")
+    assert told.returncode == 0
+    assert "nvfp4-matrix audit vllm==0.33.0" in told.stdout
+
+
+@pytest.mark.parametrize("requirement", ["vllm", "vllm==", "==1", ">=", "vllm=0.33.0"])
+def test_what_is_no_requirement_is_one_line_and_exit_2(requirement: str) -> None:
+    told = run("audit", requirement)
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1
+    assert "is no PACKAGE==VERSION" in told.stderr
+
+
+def test_an_index_that_is_not_there_is_one_line_and_exit_3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    told = run("audit", "vllm==0.33.0")
+    assert told.returncode == 3
+    assert told.stderr.count("\n") == 1
+    assert "127.0.0.1:9" in told.stderr
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = "import sys, reports.cli; print([m for m in ('requests','rich','jinja2','yaml') if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_an_index_is_named_without_its_credentials() -> None:
+    index = index_module.Index(Session(), ["http://user:word@127.0.0.1:9/simple"])
+    with pytest.raises(Exception, match=r"http://127\.0\.0\.1:9/simple/vllm/"):
+        index.files("vllm")
