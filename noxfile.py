@@ -21,14 +21,14 @@ def install(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """Unit and property tests: neither root nor a browser nor Docker."""
     install(session, "tests")
-    session.run("pytest", "-m", "not e2e", *session.posargs)
+    session.run("pytest", "--ignore=tests/e2e", *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Test against real parts: the HTML page in Chromium (Debian's package `chromium`)."""
     install(session, "tests", "e2e")
-    session.run("pytest", "-m", "e2e", *session.posargs)
+    session.run("pytest", "tests/e2e", *session.posargs)
 
 
 @nox.session

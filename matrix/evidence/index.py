@@ -1,192 +1,220 @@
-"""The package index: which wheels a package has, in either of its two forms (PEP 691, PEP 503)."""
+"""The package index: which files a package has, in either of its forms (PEP 691, PEP 503, folders)."""
 
 from __future__ import annotations
 
 import difflib
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import requests
-from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.utils import canonicalize_name
 from pypi_simple import (
     ACCEPT_ANY,
     PYPI_SIMPLE_ENDPOINT,
     DistributionPackage,
     ProjectPage,
     UnsupportedContentTypeError,
+    UnsupportedRepoVersionError,
 )
 
-from matrix.errors import IndexAnswerError, NotFoundError
-from matrix.evidence.transport import Connection, Session, explain, redact, split_login
-from matrix.vocabulary import MACHINES
+from matrix.errors import ConfigurationError, IndexAnswerError, NotFoundError
+from matrix.evidence.pipconfig import PipConfig, read_pip_config
+from matrix.evidence.transport import TROUBLE, Session, explain, redact, split_login
+from matrix.evidence.wheelfile import (
+    SdistFile,
+    WheelFile,
+    choose,
+    parse_sdist,
+    parse_wheel,
+)
 
+__all__ = ("Index", "SdistFile", "WheelFile")
 
-@dataclass(frozen=True, kw_only=True)
-class WheelFile:
-    """A published wheel as the index lists it; `machine` is "any" for one that suits every machine."""
+_LARGEST_PAGE: Final = 64 * 1024 * 1024
+"""Bytes of an index page. The longest of those read here is torch's, under 2 MB."""
 
-    package: str
-    version: str
-    build: tuple[int, str] | None
-    tags: frozenset[Tag]
-    machine: str
-    filename: str
-    url: str
-    sha256: str
-    yanked: bool
-
-    @property
-    def rank(self) -> tuple[Version, tuple[int, str]]:
-        """Order by which pip prefers one of two wheels of the same tags."""
-        return Version(self.version), self.build or (-1, "")
-
-
-@cache
-def pip_settings() -> Mapping[str, str]:
-    """Read the user's pip configuration, environment and files together, as pip itself reads it."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    told = subprocess.run(  # noqa: S603 - this interpreter's pip
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    found: dict[str, str] = {}
-    for scope in ("global.", "install.", "download.", ":env:."):  # later ones win
-        for line in told.stdout.splitlines():
-            key, separator, value = line.partition("=")
-            if separator and key.startswith(scope):
-                found[key.removeprefix(scope)] = value.strip("'\"")
-    return found
-
-
-def index_urls() -> tuple[str, ...]:
-    """Addresses of the indexes that pip would ask, in its order."""
-    settings = pip_settings()
-    first = settings.get("index-url", PYPI_SIMPLE_ENDPOINT)
-    extra = settings.get("extra-index-url", "").replace("\\n", " ").split()
-    return (first, *(url for url in extra if url.startswith(("http://", "https://"))))
-
-
-def connection() -> Connection:
-    """Give pip's proxy, certificates and time limit (seconds)."""
-    settings = pip_settings()
-    return Connection(
-        timeout=float(settings.get("timeout", "15")),
-        proxy=settings.get("proxy", ""),
-        ca_bundle=settings.get("cert") or os.environ.get("SSL_CERT_FILE", ""),
-        client_certificate=settings.get("client-cert", ""),
-        trusted_hosts=tuple(settings.get("trusted-host", "").replace("\\n", " ").split()),
-        logins=tuple(login for url in index_urls() if (login := split_login(url)[1])),
-    )
+_KNOWN: Final = (
+    "flashinfer-cubin",
+    "flashinfer-jit-cache",
+    "flashinfer-python",
+    "nvidia-cudnn-cu13",
+    "nvidia-cutlass-dsl",
+    "torch",
+    "vllm",
+)
+"""Packages that the matrix speaks of: an index cannot be asked for names like one."""
 
 
 class Index:
-    """The indexes that pip would use, asked through one session."""
+    """The indexes and folders that pip would use, asked through one session.
 
-    def __init__(self, session: Session, urls: Sequence[str]) -> None:
+    Raises IndexAnswerError where one is unreachable or answers no index page, NotFoundError where
+    none has the package.
+    """
+
+    def __init__(
+        self, session: Session, urls: Sequence[str], find_links: Sequence[str] = ()
+    ) -> None:
         self.session = session
-        self._urls = [split_login(url)[0] for url in urls]
+        self._urls = tuple(split_login(url or PYPI_SIMPLE_ENDPOINT)[0] for url in urls)
+        self._find_links = tuple(find_links)
+        self._pages: dict[str, tuple[DistributionPackage, ...]] = {}
 
     @classmethod
-    def from_environment(cls) -> Index:
-        """Take indexes, proxy and certificates from the user's pip configuration."""
-        return cls(Session(connection()), index_urls())
+    def from_environment(cls, config: PipConfig | None = None) -> Index:
+        """Use what the user told pip. Raises ConfigurationError where that cannot be read."""
+        config = config or read_pip_config()
+        return cls(Session(config.connection), config.indexes, config.find_links)
 
     def files(self, package: str) -> list[WheelFile]:
-        """List every wheel for Linux, oldest release first.
+        """List the wheels of a package for GNU/Linux, in the order of the indexes."""
+        found: dict[str, WheelFile] = {}
+        for listed in self._listed(package):
+            wheel = parse_wheel(
+                listed.filename,
+                split_login(listed.url)[0],
+                sha256=listed.digests.get("sha256", ""),
+                size=listed.size,
+                requires_python=listed.requires_python or "",
+                yanked=listed.is_yanked,
+            )
+            if wheel and wheel.package == canonicalize_name(package):
+                found.setdefault(wheel.filename, wheel)
+        return list(found.values())
 
-        Raises NotFoundError when no index knows the package, IndexAnswerError when one does not answer.
-        """
-        known = False
-        files: dict[str, WheelFile] = {}
-        for url in self._urls:
-            listed = self._page(url, package)
-            known = known or listed is not None
-            for entry in listed or ():
-                if (wheel := _wheel(entry)) is not None:
-                    files.setdefault(wheel.filename, wheel)
-        if not known:
-            raise NotFoundError(f"{package}: no such package in {redact(self._urls[0])}")
-        return sorted(files.values(), key=lambda wheel: wheel.rank)
+    def sdists(self, package: str) -> list[SdistFile]:
+        """List the source distributions of a package, in the order of the indexes."""
+        found: dict[str, SdistFile] = {}
+        for listed in self._listed(package):
+            sdist = parse_sdist(
+                listed.filename,
+                split_login(listed.url)[0],
+                sha256=listed.digests.get("sha256", ""),
+                size=listed.size,
+                yanked=listed.is_yanked,
+            )
+            if sdist and sdist.package == canonicalize_name(package):
+                found.setdefault(sdist.filename, sdist)
+        return list(found.values())
 
     def find(
-        self, package: str, version: str, machine: str, pythons: Sequence[str] = ("cp312",)
+        self, package: str, version: str, machine: str, python_tags: Sequence[str] = ("cp312",)
     ) -> WheelFile:
-        """Choose the wheel that pip would: the highest build tag, of the first Python tag that is there.
+        """Return the wheel that pip would take. Raises NotFoundError naming what there is instead."""
+        return choose(self.files(package), package, version, machine, python_tags)
 
-        Raises NotFoundError naming what there is instead.
-        """
-        wheels = self.files(package)
-        wanted = Version(version)
-        of_version = [wheel for wheel in wheels if Version(wheel.version) == wanted]
-        if not of_version:
-            versions = list(dict.fromkeys(wheel.version for wheel in wheels))
-            near = difflib.get_close_matches(version, versions, n=3, cutoff=0.5) or versions[-3:]
-            raise NotFoundError(f"{package} {version} is not in the index; near: {', '.join(near)}")
-        fitting = [wheel for wheel in of_version if wheel.machine in (machine, "any")]
-        if not fitting:
-            others = ", ".join(sorted({wheel.machine for wheel in of_version}))
-            raise NotFoundError(f"{package} {version} has no {machine} wheel; it has: {others}")
-        return max(fitting, key=lambda wheel: (_preference(wheel, pythons), wheel.rank))
+    def _listed(self, package: str) -> tuple[DistributionPackage, ...]:
+        """Return all files of a package; each index is asked once in this object's life."""
+        name = canonicalize_name(package)
+        if name not in self._pages:
+            pages = [page for url in self._urls if (page := self._project(url, name)) is not None]
+            linked = [
+                file
+                for place in self._find_links
+                for file in self._linked(place, name)
+                if _is_of(file.filename, name)
+            ]
+            if not pages and not linked:
+                raise NotFoundError(self._unknown(package, name))
+            self._pages[name] = (*(file for page in pages for file in page), *linked)
+        return self._pages[name]
 
-    def _page(self, url: str, package: str) -> Sequence[DistributionPackage] | None:
-        address = f"{url.rstrip('/')}/{canonicalize_name(package)}/"
-        shown = redact(address)
+    def _unknown(self, package: str, name: str) -> str:
+        asked = ", ".join(redact(url) for url in self._urls) or "the folders of find-links"
+        near = difflib.get_close_matches(name, _KNOWN, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{package} is not in {asked}{hint}"
+
+    def _project(self, url: str, name: str) -> Iterable[DistributionPackage] | None:
+        """Return what one index lists of a project; None where it does not have it."""
+        url = f"{url.rstrip('/')}/{name}/"
+        if urlsplit(url).scheme == "file":
+            page = Path(url2pathname(urlsplit(url).path), "index.html")
+            return self._html_file(page, name) if page.is_file() else None
+        answer = self._answer(url)
+        return None if answer is None else _parse(answer, name).packages
+
+    def _linked(self, place: str, name: str) -> Iterator[DistributionPackage]:
+        """Yield the files behind one entry of find-links (folder, HTML file or page), of any project."""
+        if urlsplit(place).scheme in ("http", "https"):
+            answer = self._answer(place)
+            if answer is not None:
+                yield from _parse(answer, name).packages
+            return
+        file_url = urlsplit(place).scheme == "file"
+        path = Path(url2pathname(urlsplit(place).path) if file_url else place).expanduser()
+        if path.is_file():
+            yield from self._html_file(path, name)
+            return
         try:
-            with self.session.get(address, Accept=ACCEPT_ANY) as answer:
-                if answer.status_code == HTTPStatus.NOT_FOUND:
+            entries = sorted(path.iterdir()) if path.exists() else []  # pip passes over it as well
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        for entry in entries:
+            yield DistributionPackage(
+                filename=entry.name,
+                url=entry.absolute().as_uri(),
+                project=name,
+                version=None,
+                package_type=None,
+                digests={},
+                requires_python=None,
+                has_sig=None,
+                size=entry.stat().st_size,
+            )
+
+    def _html_file(self, path: Path, name: str) -> Iterable[DistributionPackage]:
+        try:
+            text = path.read_bytes()
+            return ProjectPage.from_html(name, text, path.absolute().as_uri()).packages
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        except (ValueError, UnsupportedRepoVersionError) as error:
+            raise IndexAnswerError(f"{path}: is no index page") from error
+
+    def _answer(self, url: str) -> requests.Response | None:
+        """Return the page at `url`, read; None where there is none."""
+        shown = redact(url)
+        try:
+            with self.session.get(url, Accept=ACCEPT_ANY) as answer:
+                if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                     return None
-                answer.raise_for_status()
-                page = ProjectPage.from_response(answer, package)
-        except UnsupportedContentTypeError as error:
-            raise IndexAnswerError(f"{shown}: answers in no form of an index") from error
-        except requests.HTTPError as error:
-            code = error.response.status_code
-            raise IndexAnswerError(f"{shown}: answered {code}") from error
-        except requests.RequestException as error:
+                if answer.status_code != HTTPStatus.OK:
+                    raise IndexAnswerError(f"{shown}: answers {answer.status_code} {answer.reason}")
+                content = b""
+                for chunk in answer.iter_content(1 << 16):
+                    content += chunk
+                    if len(content) > _LARGEST_PAGE:
+                        raise IndexAnswerError(f"{shown}: answers more than any index page has")
+                answer._content = content  # noqa: SLF001 - requests has no bounded read
+                return answer
+        except TROUBLE as error:
             raise IndexAnswerError(f"{shown}: {explain(error)}") from error
-        except ValueError as error:
-            raise IndexAnswerError(f"{shown}: its page cannot be read") from error
-        return page.packages
 
 
-def _wheel(entry: DistributionPackage) -> WheelFile | None:
-    """Read a listed file; None for an sdist and for other systems than Linux."""
+def _is_of(filename: str, name: str) -> bool:
+    file = parse_wheel(filename, "") or parse_sdist(filename, "")
+    return file is not None and file.package == name
+
+
+def _parse(answer: requests.Response, name: str) -> ProjectPage:
+    """Read a page in whichever form it came."""
+    shown = redact(answer.url)
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     try:
-        name, version, build, tags = parse_wheel_filename(entry.filename)
-    except InvalidWheelFilename:
-        return None
-    platforms = {tag.platform for tag in tags}
-    machine = "any" if platforms == {"any"} else ""
-    for candidate in MACHINES:
-        if any("linux" in platform and platform.endswith(candidate) for platform in platforms):
-            machine = candidate
-    if not machine:
-        return None
-    return WheelFile(
-        package=canonicalize_name(name),
-        version=str(version),
-        build=build or None,
-        tags=tags,
-        machine=machine,
-        filename=entry.filename,
-        url=entry.url,
-        sha256=entry.digests.get("sha256", ""),
-        yanked=entry.is_yanked,
-    )
-
-
-def _preference(wheel: WheelFile, pythons: Sequence[str]) -> int:
-    """Rank by Python tag: the wanted interpreters in their order, then abi3, then any Python 3."""
-    interpreters = {tag.interpreter for tag in wheel.tags}
-    for place, python in enumerate(pythons):
-        if python in interpreters:
-            return len(pythons) - place + 2
-    if any(tag.abi == "abi3" for tag in wheel.tags):
-        return 2
-    return 1 if "py3" in interpreters else 0
+        if kind == "application/json":  # mirrors that know PEP 691 and not its media type
+            page = ProjectPage.from_json_data(answer.json(), answer.url)
+        else:
+            page = ProjectPage.from_response(answer, name)
+    except (UnsupportedContentTypeError, UnsupportedRepoVersionError) as error:
+        raise IndexAnswerError(f"{shown}: answers in no form of an index ({kind})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise IndexAnswerError(f"{shown}: answers no index page ({kind})") from error
+    # A portal's log-in page is HTML too; an index's page of a project names files or says what it is.
+    if "html" in kind and not page.packages and not page.repository_version:
+        raise IndexAnswerError(f"{shown}: answers HTML that lists no files")
+    return page

@@ -9,7 +9,7 @@ import email.message
 import email.parser
 import email.policy
 import hashlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, Self
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from matrix.evidence.installed import Installed
 from matrix.evidence.reader import FileReader
 from matrix.evidence.remote import RangeReader
 from matrix.evidence.transport import Session
+from matrix.evidence.wheelfile import choose, in_folder
 
 READ_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a member that `read` holds in memory unless told. RECORD of vLLM 0.33.0 has 0.7 MB."""
@@ -232,3 +233,14 @@ def _disk(destination: Path) -> Iterator[None]:
         raise OutsideError(
             f"{destination.parent}: cannot write {destination.name}: {error.strerror}"
         ) from error
+
+
+def find_in_folder(
+    folder: Path,
+    package: str,
+    version: str,
+    machine: str,
+    python_tags: Sequence[str] = ("cp312",),
+) -> Path:
+    """Return the wheel in a folder that pip would take. Raises NotFoundError naming what there is."""
+    return folder / choose(in_folder(folder), package, version, machine, python_tags).filename
