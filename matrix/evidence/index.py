@@ -60,8 +60,8 @@ class Index:
         self, session: Session, urls: Sequence[str], find_links: Sequence[str] = ()
     ) -> None:
         self.session = session
-        self._urls = tuple(split_login(url or PYPI_SIMPLE_ENDPOINT)[0] for url in urls)
-        self._find_links = tuple(find_links)
+        self._urls = tuple(self._without_login(url or PYPI_SIMPLE_ENDPOINT) for url in urls)
+        self._find_links = tuple(self._without_login(place) for place in find_links)
         self._pages: dict[str, tuple[DistributionPackage, ...]] = {}
 
     @classmethod
@@ -69,6 +69,13 @@ class Index:
         """Use what the user told pip. Raises ConfigurationError where that cannot be read."""
         config = config or read_pip_config()
         return cls(Session(config.connection), config.indexes, config.find_links)
+
+    def _without_login(self, url: str) -> str:
+        """Hand the credentials in a URL to the session: the files' URLs go into reports."""
+        url, login = split_login(url)
+        if login:
+            self.session.login(*login)
+        return url
 
     def files(self, package: str) -> list[WheelFile]:
         """List the wheels of a package for GNU/Linux, in the order of the indexes."""

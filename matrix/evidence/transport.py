@@ -75,11 +75,11 @@ class _Logins(AuthBase):
     """Credentials by host: those of the index URLs, then netrc."""
 
     def __init__(self, logins: tuple[tuple[str, str, str], ...]) -> None:
-        self._logins = {netloc: (user, password) for netloc, user, password in logins}
+        self.by_host = {netloc: (user, password) for netloc, user, password in logins}
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         url = request.url or ""
-        login = self._logins.get(urlsplit(url).netloc) or get_netrc_auth(url)
+        login = self.by_host.get(urlsplit(url).netloc) or get_netrc_auth(url)
         if login:
             request.headers["Authorization"] = _basic_auth_str(*login)
         return request
@@ -99,12 +99,14 @@ class Session:
     def __init__(self, connection: Connection | None = None) -> None:
         self.connection = connection = connection or Connection()
         self._requests = requests.Session()
-        self._requests.auth = _Logins(connection.logins)
+        self._logins = _Logins(connection.logins)
+        self._requests.auth = self._logins
         # No cookies: they are the one thing in a requests session that its answers change.
         self._requests.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._requests.cert = connection.client_certificate or None
         retry = Retry(
             total=connection.retries,
+            connect=min(2, connection.retries),
             # A server that hangs costs a whole timeout each time: ask it once more, not five times.
             read=min(1, connection.retries),
             status_forcelist=_RETRIED,
@@ -122,6 +124,10 @@ class Session:
                 self._requests.mount(f"https://{host}:", trusting)
         if connection.trusted_hosts:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def login(self, netloc: str, user: str, password: str) -> None:
+        """Use these credentials for "host" or "host:port" from now on."""
+        self._logins.by_host[netloc] = (user, password)
 
     def get(self, url: str, **headers: str) -> requests.Response:
         """Start a GET and return its answer, body unread. Raises what requests raises.
