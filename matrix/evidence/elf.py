@@ -27,6 +27,10 @@ _DTYPES: Final = (b"Float4_e2m1fn_x2", b"torch_dtype_float4_e2m1fn_x2")
 """torch's names of its FP4 dtype (c10/core/ScalarType.h, torch/csrc/stable): every extension that
 includes its headers holds them as strings, vllm-flash-attn too, which has no FP4 kernel."""
 
+_PROOF: Final = (
+    4  # names in a row that gcc aligned to 8, as it does string constants of that length
+)
+
 _ELF64_LITTLE: Final = b"\x7fELF\x02\x01"
 _HEADER_SIZE: Final = 64
 _HEADS: Final = 4096  # bytes that hold the ELF header and its program headers
@@ -57,7 +61,7 @@ class FatbinPeek:
         self._kept = b""
         self._kept_from = 0
         self._head = b""
-        self._last_name = -1
+        self._names: list[int] = []  # offsets of the last kernel names, at most _PROOF
         self.answer: bool | None = None
         self.fatbin_at: int | None = None
         """Offset of the first fat binary, once it was reached."""
@@ -75,7 +79,9 @@ class FatbinPeek:
         found = self._fatbin(window)
         before = window if found is None else window[:found]
         for match in _KERNEL_NAME.finditer(before):
-            self._last_name = self._kept_from + match.start()
+            at = self._kept_from + match.start() + 1
+            if not self._names or at > self._names[-1]:
+                self._names = [*self._names[1 - _PROOF :], at]
         if self._named(before, len(before) - (_EDGE if found is None else 0)):
             self.answer = True
         elif found is not None:
@@ -123,8 +129,15 @@ class FatbinPeek:
                 return False
             kind, flags, offset, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(self._head, at)
             if kind == _PT_LOAD and offset <= fatbin < offset + size:
-                # A segment that begins the file holds .dynstr, whose names prove nothing.
-                return bool(offset) and not flags & _PF_EXECUTABLE and self._last_name >= offset
+                if offset and not flags & _PF_EXECUTABLE:
+                    return bool(self._names) and self._names[-1] >= offset
+                # One segment for all (vLLM 0.19.1, aarch64) holds .dynstr too, whose names prove
+                # nothing. Those of .rodata are aligned, and stand close to the fat binary.
+                return (
+                    len(self._names) == _PROOF
+                    and not any(name % 8 for name in self._names)
+                    and fatbin - self._names[-1] < _OVERLAP
+                )
         return False
 
 

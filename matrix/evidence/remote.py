@@ -59,7 +59,11 @@ class RangeReader(Reader):
             if self._probe(wanted):
                 break
         else:
-            self._download()
+            try:
+                self._download()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def bytes_fetched(self) -> int:

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matrix.errors import BrokenWheelError
+from matrix.evidence.elf import FatbinPeek, device_code
+
+WORDS = re.compile(rb"fp4|e2m1")
+FATBIN = struct.pack("<4sHHQ", b"\x50\xed\x55\xba", 1, 16, 4096)
+
+
+def shared_object(
+    rodata: bytes, fatbin: bytes = FATBIN, *, dynstr: bytes = b"\0_ZN3fooEv\0", first: bool = False
+) -> bytes:
+    """Lay out what GNU ld does: names, then text, then .rodata and .nv_fatbin in one segment.
+
+    `first`: the fat binary before .rodata in that segment.
+    """
+    lead, text = 4096, bytes(4096)
+    rodata += bytes(-len(rodata) % 8)
+    last = fatbin + bytes(-len(fatbin) % 8) + rodata if first else rodata + fatbin
+    loads = [(4, 0, lead), (5, lead, len(text)), (4, lead + len(text), len(last))]
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 3, 62, 1)
+    header += struct.pack("<QQQIHHHHHH", 0, 64, 0, 0, 64, 56, len(loads), 64, 0, 0)
+    for flags, offset, size in loads:
+        header += struct.pack("<IIQQQQQQ", 1, flags, offset, offset, offset, size, size, 4096)
+    return (header + dynstr).ljust(lead, b"\0") + text + last
+
+
+def peek(content: bytes, step: int = 1000) -> bool | None:
+    seen = FatbinPeek(WORDS)
+    for at in range(0, len(content), step):
+        answer = seen.feed(content[at : at + step])
+        if answer is not None:
+            return answer
+    return seen.feed(b"")
+
+
+NAME = b"\0_Z15cvt_fp16_to_fp4I6__halfEvT_\0"
+OTHER = b"\0_Z16flash_fwd_kernelIfEvv\0"
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 1000, 100_000])
+def test_a_name_before_the_fat_binary_makes_it_worth_reading(step: int) -> None:
+    assert peek(shared_object(NAME + bytes(200)), step) is True
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 1000, 100_000])
+def test_no_name_before_the_fat_binary_makes_it_not(step: int) -> None:
+    assert peek(shared_object(OTHER), step) is False
+
+
+def test_names_behind_the_fat_binary_do_not_count_when_others_stand_before() -> None:
+    assert peek(shared_object(OTHER, FATBIN + NAME)) is False
+
+
+def test_a_fat_binary_before_the_names_is_worth_reading() -> None:
+    assert peek(shared_object(OTHER, first=True)) is True
+
+
+def test_names_of_dynstr_alone_prove_nothing() -> None:
+    assert peek(shared_object(b"", dynstr=OTHER)) is True
+
+
+def one_segment(names: list[bytes]) -> bytes:
+    """Lay out one executable segment from the file's start, as vLLM 0.19.1 has it on aarch64."""
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 3, 183, 1)
+    header += struct.pack("<QQQIHHHHHH", 0, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    header += struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 1 << 20, 1 << 20, 4096)
+    content = header.ljust(4096, b"\0") + b"".join(names)
+    return content + bytes(8 - len(content) % 8) + FATBIN
+
+
+@pytest.mark.parametrize("step", [1, 64, 100_000])
+def test_in_one_segment_only_aligned_names_prove_the_order(step: int) -> None:
+    aligned = [(name + b"\0").ljust(32, b"\0") for name in [b"_Z3fooIfEvv", b"_ZN1aEv"] * 2]
+    assert peek(one_segment([b"\0" * 8, *aligned]), step) is False
+    assert peek(one_segment([b"\0" * 8, *aligned[1:]]), step) is True
+    assert peek(one_segment([b"\0" * 7, *aligned]), step) is True
+
+
+def test_a_fat_binary_in_what_is_no_elf_is_worth_reading() -> None:
+    assert peek(bytes(64) + OTHER.ljust(64, b"\0") + FATBIN) is True
+
+
+def test_an_object_without_device_code_and_name_is_not() -> None:
+    assert peek(shared_object(OTHER, b"")) is False
+    assert peek(shared_object(NAME, b"")) is True
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 1000])
+@pytest.mark.parametrize("dtype", [b"\0Float4_e2m1fn_x2\0", b"\0torch_dtype_float4_e2m1fn_x2\0"])
+def test_the_name_of_torchs_dtype_is_no_kernel(dtype: bytes, step: int) -> None:
+    assert peek(shared_object(dtype + OTHER + bytes(6000), dynstr=dtype), step) is False
+    assert peek(shared_object(OTHER + bytes(6000) + dtype), step) is False
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [b"\x50\xed\x55\xba" + bytes(12), bytes(4) + FATBIN, FATBIN[:6] + b"\xff\xff" + bytes(8)],
+)
+def test_a_magic_by_chance_is_passed_over(noise: bytes) -> None:
+    assert peek(shared_object(OTHER.ljust(64, b"\0") + noise + NAME)) is True
+
+
+def test_the_answer_stays() -> None:
+    seen = FatbinPeek(WORDS)
+    assert seen.feed(shared_object(OTHER)) is False
+    assert seen.feed(NAME) is False
+    assert seen.fatbin_at == 8192 + 32
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=3000), st.integers(1, 500))
+def test_any_bytes_are_answered(content: bytes, step: int) -> None:
+    assert peek(content, step) in {True, False}
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000))
+def test_the_answer_is_the_same_however_it_is_cut(step: int) -> None:
+    assert peek(shared_object(bytes(5000) + NAME), step) is True
+    assert peek(shared_object(bytes(5000) + OTHER), step) is False
+
+
+def with_sections(names: list[bytes], *, kind: int = 1) -> bytes:
+    strings = b"\0" + b"\0".join(names) + b"\0"
+    table = 64 + len(strings)
+    sections = [struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, 64, len(strings), 0, 0, 1, 0)]
+    sections += [
+        struct.pack("<IIQQQQIIQQ", strings.index(name), kind, 2, 0, 64, 9, 0, 0, 8, 0)
+        for name in names
+    ]
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 3, 62, 1)
+    header += struct.pack("<QQQIHHHHHH", 0, 0, table, 0, 64, 56, 0, 64, len(sections), 0)
+    return header + strings + b"".join(sections)
+
+
+def test_device_code_is_a_section_with_content(tmp_path: Path) -> None:
+    path = tmp_path / "x.so"
+    path.write_bytes(with_sections([b".text", b".nv_fatbin"]))
+    assert device_code(path)
+    path.write_bytes(with_sections([b".text", b".nv_fatbinary"]))
+    assert not device_code(path)
+    path.write_bytes(with_sections([b".nv_fatbin"], kind=8))
+    assert not device_code(path)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BrokenWheelError, match="No such file"):
+        device_code(tmp_path / "x.so")
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_garbage_raises_nothing_undefined(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(with_sections([b".text", b".nv_fatbin"]))
+    for _ in range(data.draw(st.integers(0, 8))):
+        content[data.draw(st.integers(6, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))] + data.draw(st.binary(max_size=20))
+    path = tmp_path_factory.getbasetemp() / f"{zlib.crc32(content)}.so"
+    path.write_bytes(content)
+    try:
+        assert device_code(path) in {True, False}
+    except BrokenWheelError:
+        pass
+    finally:
+        path.unlink()
