@@ -44,7 +44,8 @@ class Piece(Model, frozen=True, kw_only=True):
     delivery `image`: `symbol` (searched in the mangled name of a kernel entry), `exclude` (a match takes
     the kernel out), `families` (more that the name must match on images of that family; a family
     left out cannot hold this piece when `families` is given), `objects` (searched in the member's path),
-    `instruction` (by name; a kernel without it is a trap; none: loading is enough).
+    `instruction` (by name; a kernel without it is a trap; none: loading is enough), `ptx` (some releases carry it as PTX, of which cuobjdump names
+    no entries: where no image loads and the object has PTX to translate, the answer is unknown).
     delivery `jit` and `dsl`: `gate` says for which targets the provider generates code.
     delivery `cubin`: `cubin` is searched in the cubin file names, `families` as above.
     delivery `library`: `libraries` are the distributions that bring it, `minimum` the oldest version.
@@ -61,6 +62,7 @@ class Piece(Model, frozen=True, kw_only=True):
     objects: str = ""
     families: dict[Family, str] | None = None
     instruction: str | None = None
+    ptx: bool = False
     gate: str | None = None
     cubin: str = ""
     libraries: tuple[str, ...] = ()

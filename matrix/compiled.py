@@ -8,7 +8,7 @@ from functools import cache
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from matrix.architecture import loadable
+from matrix.architecture import loadable, translatable
 from matrix.capability import Piece
 from matrix.evidence.record import WheelEvidence
 from matrix.model import Model
@@ -83,13 +83,27 @@ def piece_state(evidence: WheelEvidence, piece: Piece, capability: int) -> Piece
         if k.piece == piece.piece and k.kind == "elf" and loadable(k.image, capability)
     ]
     proven, trapped = sum(k.proven for k in held), sum(k.trapped for k in held)
+    found: Compiled = "yes" if proven else "trap" if trapped else "no"
+    if found == "no" and piece.ptx and _has_ptx(evidence, piece, capability):
+        found = "unknown"
     return PieceState(
-        compiled="yes" if proven else "trap" if trapped else "no",
+        compiled=found,
         delivery="image",
         required=piece.required,
         images=tuple(sorted({k.image for k in held if k.proven or not proven})),
         proven=proven,
         trapped=trapped,
+    )
+
+
+def _has_ptx(evidence: WheelEvidence, piece: Piece, capability: int) -> bool:
+    """Say whether an object that holds the piece for other GPUs has PTX that this one can translate."""
+    objects = {k.object for k in evidence.kernels if k.piece == piece.piece}
+    return any(
+        translatable(image, capability)
+        for held in evidence.objects
+        if held.path in objects
+        for image in held.ptx
     )
 
 

@@ -36,7 +36,7 @@ def names_pattern(pieces: Sequence[Piece]) -> re.Pattern[bytes]:
     it: what holds the kernel holds the word, so a miss is never a false no.
     """
     words = {
-        _NUMBER.sub("", max(found, key=len)).removesuffix("I")
+        max((_NUMBER.sub("", word).removesuffix("I") for word in found), key=len)
         for piece in pieces
         if (found := _WORD.findall(re.sub(r"\([^)]*\)\??|\[[^]]*\]|\\.", " ", piece.symbol)))
     }

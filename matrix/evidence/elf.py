@@ -7,7 +7,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from matrix.errors import BrokenWheelError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
 
 FATBIN_MAGIC: Final = b"\x50\xed\x55\xba"
 """0xBA55ED50 little-endian: `FATBINC_MAGIC`'s payload, `fatBinaryHeader` in CUDA's
@@ -35,11 +36,8 @@ _ELF64_LITTLE: Final = b"\x7fELF\x02\x01"
 _HEADER_SIZE: Final = 64
 _HEADS: Final = 4096  # bytes that hold the ELF header and its program headers
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")  # type, flags, offset, address, …, size, …
-_SECTION_HEADER: Final = struct.Struct("<IIQQQQIIQQ")  # name, type, flags, address, offset, size, …
 _PT_LOAD: Final = 1
 _PF_EXECUTABLE: Final = 1
-_SHT_NOBITS: Final = 8
-_LARGEST_NAMES: Final = 16 * 1024 * 1024
 
 _KERNEL_NAME: Final = re.compile(rb"\0_Z[NTLK0-9]")
 """The start of a mangled C++ name as the string that `__cudaRegisterFunction` is given."""
@@ -141,35 +139,17 @@ class FatbinPeek:
         return False
 
 
-def device_code(path: Path) -> bool:
-    """Tell whether the shared object at `path` has a section `.nv_fatbin` with something in it.
+def cuda_runtime(path: Path) -> str:
+    """Return the CUDA runtime that a shared object must load, "libcudart.so.13"; "" where it names none.
 
-    Raises BrokenWheelError where the file cannot be read or is no 64-bit little-endian ELF.
+    A damaged object names none either: cuobjdump tells what is wrong with it.
     """
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_SIZE)
-            if not header.startswith(_ELF64_LITTLE) or len(header) < _HEADER_SIZE:
-                raise BrokenWheelError(f"{path}: is no 64-bit shared object")
-            (table,) = struct.unpack_from("<Q", header, 40)
-            entry, count, names = struct.unpack_from("<HHH", header, 58)
-            if not count:
-                return False
-            size = path.stat().st_size
-            if entry != _SECTION_HEADER.size or names >= count or table + entry * count > size:
-                raise BrokenWheelError(f"{path}: its section table is damaged")
-            file.seek(table)
-            sections = list(_SECTION_HEADER.iter_unpack(file.read(entry * count)))
-            _, _, _, _, at, length, *_ = sections[names]
-            if at + length > size or length > _LARGEST_NAMES:
-                raise BrokenWheelError(f"{path}: its section names are damaged")
-            file.seek(at)
-            strings = file.read(length)
-    except OSError as error:
-        raise BrokenWheelError(f"{path}: {error.strerror}") from error
-    return any(
-        strings[name : strings.find(b"\0", name)] == b".nv_fatbin"
-        and kind != _SHT_NOBITS
-        and length
-        for name, kind, _, _, _, length, *_ in sections
-    )
+    with path.open("rb") as file:
+        try:
+            dynamic = ELFFile(file).get_section_by_name(".dynamic")
+            if not isinstance(dynamic, DynamicSection):
+                return ""
+            needed = [str(getattr(tag, "needed", "")) for tag in dynamic.iter_tags("DT_NEEDED")]
+        except Exception:  # noqa: BLE001 - a damaged object makes the parser raise anything
+            return ""
+    return next((name for name in needed if name.startswith("libcudart.so")), "")[:40]

@@ -23,6 +23,7 @@ from typing import IO
 from matrix.architecture import holds_fp4, parse
 from matrix.capability import Instruction, Piece
 from matrix.errors import ToolError
+from matrix.evidence.elf import cuda_runtime
 from matrix.evidence.record import KernelEvidence, ObjectEvidence
 
 _TOOLS = {"cuobjdump": "nvidia-cuda-cuobjdump", "nvdisasm": "nvidia-cuda-nvdisasm"}
@@ -214,6 +215,7 @@ def read_object(
         outcome=outcome,
         images=dict(sorted(images.items())),
         ptx=dict(sorted(ptx.items())),
+        needs=cuda_runtime(path),
     )
     return evidence, kernels
 

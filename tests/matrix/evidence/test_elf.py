@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrix.errors import BrokenWheelError
-from matrix.evidence.elf import FatbinPeek, device_code
+from matrix.evidence.elf import FatbinPeek, cuda_runtime
 
 WORDS = re.compile(rb"fp4|e2m1")
 FATBIN = struct.pack("<4sHHQ", b"\x50\xed\x55\xba", 1, 16, 4096)
@@ -130,48 +129,46 @@ def test_the_answer_is_the_same_however_it_is_cut(step: int) -> None:
     assert peek(shared_object(bytes(5000) + OTHER), step) is False
 
 
-def with_sections(names: list[bytes], *, kind: int = 1) -> bytes:
-    strings = b"\0" + b"\0".join(names) + b"\0"
-    table = 64 + len(strings)
-    sections = [struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, 64, len(strings), 0, 0, 1, 0)]
-    sections += [
-        struct.pack("<IIQQQQIIQQ", strings.index(name), kind, 2, 0, 64, 9, 0, 0, 8, 0)
-        for name in names
+def with_dynamic(names: list[bytes]) -> bytes:
+    """Lay out a shared object whose dynamic section needs `names`."""
+    strings = b"\0" + b"".join(name + b"\0" for name in names)
+    titles = b"\0.shstrtab\0.dynstr\0.dynamic\0"
+    dynamic = b"".join(struct.pack("<QQ", 1, strings.index(name)) for name in names) + bytes(16)
+    at = [64, 64 + len(titles), 64 + len(titles) + len(strings)]
+    table = at[2] + len(dynamic)
+    sections = [
+        bytes(64),
+        struct.pack("<IIQQQQIIQQ", 1, 3, 0, 0, at[0], len(titles), 0, 0, 1, 0),
+        struct.pack("<IIQQQQIIQQ", 11, 3, 2, 0, at[1], len(strings), 0, 0, 1, 0),
+        struct.pack("<IIQQQQIIQQ", 19, 6, 2, 0, at[2], len(dynamic), 2, 0, 8, 16),
     ]
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 3, 62, 1)
-    header += struct.pack("<QQQIHHHHHH", 0, 0, table, 0, 64, 56, 0, 64, len(sections), 0)
-    return header + strings + b"".join(sections)
+    header += struct.pack("<QQQIHHHHHH", 0, 0, table, 0, 64, 56, 0, 64, len(sections), 1)
+    return header + titles + strings + dynamic + b"".join(sections)
 
 
-def test_device_code_is_a_section_with_content(tmp_path: Path) -> None:
+def test_the_cuda_runtime_is_what_the_object_needs(tmp_path: Path) -> None:
     path = tmp_path / "x.so"
-    path.write_bytes(with_sections([b".text", b".nv_fatbin"]))
-    assert device_code(path)
-    path.write_bytes(with_sections([b".text", b".nv_fatbinary"]))
-    assert not device_code(path)
-    path.write_bytes(with_sections([b".nv_fatbin"], kind=8))
-    assert not device_code(path)
-
-
-def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BrokenWheelError, match="No such file"):
-        device_code(tmp_path / "x.so")
+    path.write_bytes(with_dynamic([b"libtorch.so", b"libcudart.so.13", b"libc.so.6"]))
+    assert cuda_runtime(path) == "libcudart.so.13"
+    path.write_bytes(with_dynamic([b"libtorch.so"]))
+    assert cuda_runtime(path) == ""
+    path.write_bytes(b"no object")
+    assert cuda_runtime(path) == ""
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_garbage_raises_nothing_undefined(
+def test_garbage_raises_nothing(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    content = bytearray(with_sections([b".text", b".nv_fatbin"]))
+    content = bytearray(with_dynamic([b"libcudart.so.13"]))
     for _ in range(data.draw(st.integers(0, 8))):
         content[data.draw(st.integers(6, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(0, len(content)))] + data.draw(st.binary(max_size=20))
     path = tmp_path_factory.getbasetemp() / f"{zlib.crc32(content)}.so"
     path.write_bytes(content)
     try:
-        assert device_code(path) in {True, False}
-    except BrokenWheelError:
-        pass
+        assert len(cuda_runtime(path)) <= 40
     finally:
         path.unlink()
