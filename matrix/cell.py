@@ -54,13 +54,19 @@ class Contradiction(Model, frozen=True, kw_only=True):
 
 
 class StackSummary(Model, frozen=True, kw_only=True):
-    """A stack as the report's header tells it: pins per machine, and the lead's release order."""
+    """A stack as the report's header tells it: pins per machine, and the lead's release order.
+
+    `cuda`: the toolkit of its torch by machine ("13.0"; "" is a CPU build; no entry: not known).
+    `requires_python`: the leading wheel's Requires-Python.
+    """
 
     name: str
     package: str
     version: str
     machines: tuple[str, ...]
     pins: dict[str, dict[str, str]]
+    cuda: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
+    requires_python: str = ""
     note: str = ""
 
 

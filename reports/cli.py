@@ -1,126 +1,49 @@
-"""The command line. Heavy imports stay inside the commands, so that --help and errors are instant."""
+"""The command line: one group; each command stands in a module of its own and is imported when it is asked for."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Final
 
 import click
 
-from matrix.errors import ConfigurationError, MatrixError
-from matrix.vocabulary import MACHINES
+from matrix.errors import MatrixError
 
-if TYPE_CHECKING:
-    from matrix.configuration import Configuration
-    from matrix.evidence.record import WheelEvidence
+COMMANDS: Final = ("audit",)
 
 EXAMPLES = """\b
 Examples:
-  nvfp4-matrix audit vllm==0.33.0
-  nvfp4-matrix audit vllm==0.33.0 --machine aarch64 --json
+  nvfp4-matrix show --target sm121
+  nvfp4-matrix audit vllm==0.33.0 --machine aarch64
+  nvfp4-matrix pins --target sm121 --need gemm --need moe
 """
 
 
-@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is looked up."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which a user meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import `reports.commands.<name>`, which holds a command of the same name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"reports.commands.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(
+    cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="nvfp4-matrix")
 def cli(*, debug: bool) -> None:
     """Tell whether NVFP4 really runs with given vLLM, FlashInfer and PyTorch pins on a Blackwell GPU."""
-
-
-@cli.command(epilog=EXAMPLES)
-@click.argument("requirement", metavar="PACKAGE==VERSION")
-@click.option(
-    "--machine", type=click.Choice(MACHINES), default="x86_64", show_default=True, help="CPU."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def audit(requirement: str, machine: str, *, as_json: bool) -> None:
-    """Read one published wheel: which kernels it holds and what it claims, on every target."""
-    import msgspec  # noqa: PLC0415
-
-    from matrix.configuration import Configuration  # noqa: PLC0415
-
-    package, separator, version = requirement.partition("==")
-    if not (separator and package.strip() and version.strip()):
-        raise ConfigurationError(f"{requirement!r} is no PACKAGE==VERSION, such as vllm==0.33.0")
-    configuration = Configuration()
-    evidence = _measure(package.strip(), version.strip(), machine, configuration)
-    told = summary(evidence, configuration)
-    if as_json:
-        click.echo(msgspec.json.encode(told).decode())
-        return
-    share = f"{evidence.bytes_fetched / 1e6:.0f} of {evidence.bytes_total / 1e6:.0f} MB read"
-    click.echo(f"{evidence.filename}  ({share})")
-    width = max(len(name) for name in told["capabilities"])
-    for capability, targets in told["capabilities"].items():
-        click.echo(f"\n{capability:<{width}}  compiled  declared  kernels  images")
-        for target, state in targets.items():
-            images = " ".join(state["images"])
-            click.echo(
-                f"  {target:<{width - 2}}  {state['compiled']:<8}  {state['declared']:<8}  "
-                f"{state['kernels']:>7}  {images}".rstrip()
-            )
-
-
-def summary(evidence: WheelEvidence, configuration: Configuration) -> dict[str, Any]:
-    """Tell one wheel's lamps for every capability and target, as `audit --json` prints them."""
-    from matrix.compiled import compiled  # noqa: PLC0415
-    from matrix.declared import declared  # noqa: PLC0415
-
-    known = configuration.capabilities
-    capabilities = {
-        capability.name: {
-            target.name: {
-                "compiled": state.compiled,
-                "declared": declared(evidence.gates, capability.name, target.capability),
-                "images": list(state.images),
-                "kernels": state.kernels,
-                "pieces": state.pieces,
-            }
-            for target in configuration.targets
-            for state in [compiled(evidence, capability.name, target.capability, known.pieces)]
-        }
-        for capability in known.capabilities
-    }
-    return {
-        "package": evidence.package,
-        "version": evidence.version,
-        "machine": evidence.machine,
-        "filename": evidence.filename,
-        "sha256": evidence.sha256,
-        "bytes_total": evidence.bytes_total,
-        "bytes_fetched": evidence.bytes_fetched,
-        "capabilities": capabilities,
-    }
-
-
-def _measure(
-    package: str, version: str, machine: str, configuration: Configuration
-) -> WheelEvidence:
-    """Read the wheel that pip would choose, with a line of progress on a terminal."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415
-    from packaging.version import InvalidVersion  # noqa: PLC0415
-
-    from matrix.evidence.audit import audit as read_wheel  # noqa: PLC0415
-    from matrix.evidence.index import Index  # noqa: PLC0415
-    from matrix.evidence.wheel import Wheel  # noqa: PLC0415
-
-    def progress(name: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r\033[K  reading {click.format_filename(name)}", nl=False, err=True)
-
-    index = Index.from_environment()
-    try:
-        file = index.find(canonicalize_name(package), version, machine)
-    except InvalidVersion as error:
-        raise ConfigurationError(f"{version!r} is no version") from error
-    with Wheel.open_url(index.session, file.url, sha256=file.sha256) as wheel:
-        evidence = read_wheel(
-            wheel, file, configuration.capabilities, configuration.gates, progress=progress
-        )
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
-    return evidence
 
 
 def main() -> None:

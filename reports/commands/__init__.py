@@ -1,0 +1,1 @@
+"""One module a command; heavy imports stay inside the functions, so that --help is instant."""
