@@ -10,7 +10,8 @@ from packaging.version import Version
 
 from matrix.architecture import loadable, translatable
 from matrix.capability import Piece
-from matrix.evidence.record import WheelEvidence
+from matrix.evidence.record import KernelEvidence, WheelEvidence
+from matrix.held import Held
 from matrix.model import Model
 from matrix.vocabulary import Answer, Compiled, Delivery
 
@@ -41,21 +42,19 @@ def in_range(version: str, versions: str) -> bool:
     return SpecifierSet(versions, prereleases=True).contains(Version(version))
 
 
-def _gate_answer(evidence: WheelEvidence, gate: str | None, capability: int) -> Answer:
-    for answer in evidence.gates:
-        if answer.gate == gate:
-            return answer.devel.get(str(capability), "unknown")
-    return "unknown"
+def _gate_answer(held: Held, gate: str | None, capability: int) -> Answer:
+    answer = held.gates.get(gate or "")
+    return answer.devel.get(str(capability), "unknown") if answer else "unknown"
 
 
-def piece_state(evidence: WheelEvidence, piece: Piece, capability: int) -> PieceState:
+def piece_state(held: Held, piece: Piece, capability: int) -> PieceState:
     """Tell what the wheel holds of one piece for a GPU of `capability` (12.1 is 121).
 
     `image` and `cubin`: yes where a loadable image holds a proven kernel, trap where loadable ones hold
     none, else no. `jit` and `dsl`: the provider's own claim. `library`, `python`: unknown to a wheel.
     """
     if piece.delivery in ("jit", "dsl"):
-        answer = _gate_answer(evidence, piece.gate, capability)
+        answer = _gate_answer(held, piece.gate, capability)
         generated: Compiled = "jit" if piece.delivery == "jit" else "dsl"
         return PieceState(
             compiled=generated if answer == "yes" else answer,
@@ -65,8 +64,8 @@ def piece_state(evidence: WheelEvidence, piece: Piece, capability: int) -> Piece
     if piece.delivery == "cubin":
         cubins = [
             c
-            for c in evidence.cubins
-            if c.piece == piece.piece and loadable(c.image.replace("sm", "sm_", 1), capability)
+            for c in held.cubins.get(piece.piece, ())
+            if loadable(c.image.replace("sm", "sm_", 1), capability)
         ]
         return PieceState(
             compiled="yes" if cubins else "no",
@@ -77,33 +76,28 @@ def piece_state(evidence: WheelEvidence, piece: Piece, capability: int) -> Piece
         )
     if piece.delivery != "image":
         return PieceState(compiled="unknown", delivery=piece.delivery, required=piece.required)
-    held = [
-        k
-        for k in evidence.kernels
-        if k.piece == piece.piece and k.kind == "elf" and loadable(k.image, capability)
-    ]
-    proven, trapped = sum(k.proven for k in held), sum(k.trapped for k in held)
+    kernels = held.kernels.get(piece.piece, [])
+    fitting = [k for k in kernels if k.kind == "elf" and loadable(k.image, capability)]
+    proven, trapped = sum(k.proven for k in fitting), sum(k.trapped for k in fitting)
     found: Compiled = "yes" if proven else "trap" if trapped else "no"
-    if found == "no" and piece.ptx and _has_ptx(evidence, piece, capability):
+    if found == "no" and piece.ptx and _has_ptx(held, kernels, capability):
         found = "unknown"
     return PieceState(
         compiled=found,
         delivery="image",
         required=piece.required,
-        images=tuple(sorted({k.image for k in held if k.proven or not proven})),
+        images=tuple(sorted({k.image for k in fitting if k.proven or not proven})),
         proven=proven,
         trapped=trapped,
     )
 
 
-def _has_ptx(evidence: WheelEvidence, piece: Piece, capability: int) -> bool:
+def _has_ptx(held: Held, kernels: Sequence[KernelEvidence], capability: int) -> bool:
     """Say whether an object that holds the piece for other GPUs has PTX that this one can translate."""
-    objects = {k.object for k in evidence.kernels if k.piece == piece.piece}
     return any(
         translatable(image, capability)
-        for held in evidence.objects
-        if held.path in objects
-        for image in held.ptx
+        for path in {kernel.object for kernel in kernels}
+        for image in held.ptx.get(path, ())
     )
 
 
@@ -128,21 +122,29 @@ def fold(states: Sequence[Compiled]) -> Compiled:
     return "unknown" if "unknown" in distinct else "no"
 
 
+def own_pieces(
+    package: str, version: str, capability: str, pieces: Sequence[Piece]
+) -> tuple[Piece, ...]:
+    """Pick the pieces that make up `capability` in one release of `package`."""
+    return tuple(
+        piece
+        for piece in pieces
+        if piece.package == package
+        and capability in piece.capabilities
+        and in_range(version, piece.versions)
+    )
+
+
 def compiled(
-    evidence: WheelEvidence, capability: str, gpu: int, pieces: Sequence[Piece]
+    evidence: WheelEvidence | Held, capability: str, gpu: int, pieces: Sequence[Piece]
 ) -> CompiledState:
     """Fold one wheel's evidence for `capability` on a GPU of compute capability `gpu`.
 
     `pieces` are all that the data knows; those of other packages and releases are passed over.
     """
-    own = [
-        piece
-        for piece in pieces
-        if piece.package == evidence.package
-        and capability in piece.capabilities
-        and in_range(evidence.version, piece.versions)
-    ]
-    states = {piece.piece: piece_state(evidence, piece, gpu) for piece in own}
+    held = evidence if isinstance(evidence, Held) else Held(evidence)
+    own = own_pieces(held.record.package, held.record.version, capability, pieces)
+    states = {piece.piece: piece_state(held, piece, gpu) for piece in own}
     required = [state for state in states.values() if state.required]
     return CompiledState(
         compiled=fold([state.compiled for state in required]),
