@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -26,7 +26,7 @@ class Path(Model, frozen=True, kw_only=True):
     selector: str
     versions: str = ""
     native: bool = True
-    fallback: str = ""
+    fallback: Literal["", "weight_only_fallback", "emulation_fallback"] = ""
     gate: str | None = None
     families: tuple[Family, ...] = ()
     pieces: tuple[PieceName, ...]

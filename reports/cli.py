@@ -10,7 +10,7 @@ import click
 
 from matrix.errors import MatrixError
 
-COMMANDS: Final = ("audit",)
+COMMANDS: Final = ("show", "audit")
 
 EXAMPLES = """\b
 Examples:

@@ -1,0 +1,254 @@
+"""Every cell of one stack on one target: paths folded from pieces, verdicts from paths. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matrix.capability import Piece
+from matrix.cell import Cell, Item
+from matrix.compiled import fold, in_range, own_pieces, piece_state
+from matrix.declared import declared
+from matrix.held import Held
+from matrix.path import Path
+from matrix.situation import PieceAnswer, Situation
+from matrix.stack import Stack
+from matrix.target import Target
+from matrix.verdict import Judgement, PathState, verdict
+from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason
+
+_HARD: tuple[Reason, ...] = ("no_compiler", "ptxas_too_old")
+"""Reasons that a user can lift by installing something: told only where no other reason stands."""
+
+_ANSWERS: dict[Answer, str] = {"yes": "complete", "no": "incomplete", "unknown": "undecided"}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What one release of the leading package knows of one capability: the same for every target."""
+
+    capability: str
+    paths: tuple[Path, ...]
+    own: tuple[Piece, ...]
+
+
+def chapters(
+    package: str,
+    version: str,
+    capabilities: Sequence[str],
+    paths: Sequence[Path],
+    pieces: Sequence[Piece],
+) -> tuple[Chapter, ...]:
+    """Pick the paths and own pieces that one release has, by capability."""
+    here = [p for p in paths if p.package == package and in_range(version, p.versions)]
+    return tuple(
+        Chapter(
+            capability=name,
+            paths=tuple(path for path in here if path.capability == name),
+            own=tuple(p for p in own_pieces(package, version, name, pieces) if p.required),
+        )
+        for name in capabilities
+    )
+
+
+def imports(stack: Stack, held: Mapping[str, Held], cuda: str | None) -> tuple[Answer, Reason, str]:
+    """Say whether the leading package's kernels can be imported: yes, no or unknown, why, a sentence.
+
+    torch must have a wheel for the machine, be a CUDA build, and of the CUDA major version that the
+    leading wheel's machine code was built for. `cuda` is torch's toolkit (None: not known).
+    """
+    torch = next((pin for pin in stack.pins if pin.package == "torch"), None)
+    if torch is None:
+        return "yes", "", "asks for no torch"
+    if not torch.version:
+        return "no", "no_wheel", f"torch: {torch.why}"
+    if cuda is None:
+        return "unknown", "not_measured", f"torch {torch.version} was not read"
+    if not cuda:
+        text = f"torch {torch.version} of the index is a build without CUDA on {stack.machine}"
+        return "no", "torch_without_cuda", text
+    built = held[stack.lead.package].cuda
+    if built and built != cuda.partition(".")[0]:
+        text = f"{stack.lead.package} was built for CUDA {built}, torch {torch.version} for {cuda}"
+        return "no", "cuda_mismatch", text
+    return "yes", "", f"torch {torch.version} is a build for CUDA {cuda}"
+
+
+def path_state(
+    path: Path, situation: Situation, environment: Environment
+) -> tuple[PathState, tuple[PieceAnswer, ...], Answer]:
+    """Fold one path's pieces on one target; also gives the pieces' answers and the gate's."""
+    said: Answer = situation.gate(path.gate, environment) if path.gate else "yes"
+    pieces = tuple(situation.availability(name, environment) for name in path.pieces)
+    considered: Answer = said
+    if path.families and situation.target.family not in path.families:
+        considered = "no"
+    elif any(p.reason == "missing_package" for p in pieces):
+        considered = "no"  # the library looks for the package first
+    missing = [p for p in pieces if p.available == "no"]
+    missing.sort(key=lambda p: p.reason in _HARD)
+    unknown = [p for p in pieces if p.available == "unknown"]
+    reason: Reason = (missing or unknown)[0].reason if missing or unknown else ""
+    available: Answer = "no" if missing else "unknown" if unknown else "yes"
+    for defect in situation.defects_of(path=path.path):
+        if defect.effect == "broken" and available != "no":
+            available, reason = "no", defect.reason
+    state = PathState(path.path, path.native, considered, available, reason, path.fallback)
+    return state, pieces, said
+
+
+@dataclass
+class _Evidence:
+    """The items of one situation, each made once: cells share them."""
+
+    situation: Situation
+    items: dict[tuple[str, ...], Item] = field(default_factory=dict)
+
+    def item(self, kind: str, name: str, answer: str, text: str = "", where: str = "") -> Item:
+        key = (kind, name, answer, text)
+        if key not in self.items:
+            made = Item(kind=kind, name=name, answer=answer, text=text, where=where)
+            self.items[key] = made
+        return self.items[key]
+
+    def piece(self, answer: PieceAnswer) -> Item:
+        told = answer.told if answer.available == "yes" or answer.told == "trap" else ""
+        return self.item("piece", answer.piece, told or answer.available, answer.text, answer.where)
+
+    def gate(self, name: str, environment: Environment) -> Item | None:
+        for held in self.situation.held.values():
+            if found := held.gates.get(name):
+                said = self.situation.gate(name, environment)
+                where = f"{held.record.filename}: {found.where}" if found.where else ""
+                return self.item("gate", name, said, found.why if said != "yes" else "", where)
+        return None
+
+    def defects(self, paths: Sequence[Path], pieces: Sequence[str]) -> list[Item]:
+        found = [d for name in pieces for d in self.situation.defects_of(piece=name)]
+        found += [d for path in paths for d in self.situation.defects_of(path=path.path)]
+        return [self.item("defect", d.defect, d.effect, d.summary, d.source) for d in found]
+
+
+def assess(
+    situation: Situation, told: Sequence[Chapter], environments: Sequence[Environment]
+) -> list[Cell]:
+    """Judge one stack on one target: a cell for every capability and environment.
+
+    The leading package's wheel must have been read; see `unread` for where it was not.
+    """
+    stack, target, lead = situation.stack, situation.target, situation.stack.lead
+    held = situation.held[lead.package]
+    resolved, blocked, sentence = imports(stack, situation.held, situation.cuda)
+    evidence = _Evidence(situation)
+    basis = evidence.item(
+        "stack",
+        "imports",
+        resolved,
+        f"{sentence}; read {held.record.measured}",
+        held.record.filename,
+    )
+    cells: list[Cell] = []
+    for chapter in told:
+        own = [piece_state(held, piece, target.capability).compiled for piece in chapter.own]
+        lamp = fold(own)
+        for environment in environments:
+            said = declared(
+                held.record.gates, chapter.capability, target.capability, (environment,)
+            )
+            states: list[PathState] = []
+            items = [basis]
+            for path in chapter.paths:
+                state, pieces, _ = path_state(path, situation, environment)
+                states.append(state)
+                if path.native:
+                    items += _path_items(evidence, path, state, pieces, environment)
+            judged = verdict(states, declared=said, imports=resolved, blocked=blocked)
+            items += evidence.defects(
+                chapter.paths,
+                sorted({name for path in chapter.paths if path.native for name in path.pieces}),
+            )
+            cells.append(
+                _cell(
+                    stack,
+                    target,
+                    environment,
+                    chapter.capability,
+                    said=said,
+                    lamp=lamp,
+                    judged=judged,
+                    items=items,
+                )
+            )
+    return cells
+
+
+def _path_items(
+    evidence: _Evidence,
+    path: Path,
+    state: PathState,
+    pieces: Sequence[PieceAnswer],
+    environment: Environment,
+) -> list[Item]:
+    answer = "refused" if state.considered == "no" else _ANSWERS[state.available]
+    text = f"{path.selector}: {', '.join(path.pieces)}"
+    items = [evidence.item("path", path.path, answer, text, path.source)]
+    if path.gate and (gate := evidence.gate(path.gate, environment)):
+        items.append(gate)
+    if state.considered != "no":
+        items += [evidence.piece(piece) for piece in pieces]
+    return items
+
+
+def unread(
+    stack: Stack,
+    target: Target,
+    capabilities: Sequence[str],
+    environments: Sequence[Environment],
+    *,
+    published: bool | None,
+) -> list[Cell]:
+    """Judge a stack whose leading wheel was not read, or (`published` false) does not exist there."""
+    lead = stack.lead
+    if published is False:
+        judged = Judgement("unavailable", "no_wheel")
+        text = f"{lead.package} {lead.version} has no wheel for {stack.machine}"
+    else:
+        judged = Judgement("unknown", "not_measured")
+        text = f"{lead.package} {lead.version} for {stack.machine} was not read yet"
+    items = [Item(kind="stack", name=lead.package, answer=judged.reason, text=text)]
+    lamp: Compiled = "no" if published is False else "unknown"
+    return [
+        _cell(
+            stack, target, environment, name, said="unknown", lamp=lamp, judged=judged, items=items
+        )
+        for name in capabilities
+        for environment in environments
+    ]
+
+
+def _cell(
+    stack: Stack,
+    target: Target,
+    environment: Environment,
+    capability: str,
+    *,
+    said: Answer,
+    lamp: Compiled,
+    judged: Judgement,
+    items: Sequence[Item],
+) -> Cell:
+    machine: Machine = "x86_64" if stack.machine == "x86_64" else "aarch64"
+    return Cell(
+        stack=stack.name,
+        target=target.name,
+        machine=machine,
+        environment=environment,
+        capability=capability,
+        declared=said,
+        compiled=lamp,
+        selected="not_asked",
+        executed="missing",
+        verdict=judged.verdict,
+        reason=judged.reason,
+        evidence=tuple({id(item): item for item in items}.values()),
+    )

@@ -1,0 +1,121 @@
+"""Contradictions: two lamps, or two packages, that disagree on one target. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matrix.assess import Chapter, path_state
+from matrix.cell import Contradiction
+from matrix.gate import GateAnswer
+from matrix.path import Path
+from matrix.situation import PieceAnswer, Situation
+from matrix.vocabulary import Machine
+
+
+def contradictions(situation: Situation, told: Sequence[Chapter]) -> list[Contradiction]:
+    """List where the leading package's claims and what was read do not agree, on a GPU with FP4 hardware.
+
+    Kinds: `declared-not-compiled`, a path is claimed and its own image is missing; `trap`, the image is
+    there and holds no kernel; `unreachable`, the kernel is there and a known defect keeps it from being
+    called; `packages-disagree`, the provider of a piece says no where the leading package says yes;
+    `compiled-not-declared`, every image is there and the claim is no. A claim counts where it is made in
+    either environment; the pieces are those of `devel`, so that a missing compiler is no contradiction.
+    """
+    if not situation.target.fp4:
+        return []
+    found: list[Contradiction] = []
+    for chapter in told:
+        for path in chapter.paths:
+            claim = _claim(situation, path)
+            if not (path.native and claim):
+                continue
+            one = _of_path(situation, chapter.capability, path, claim)
+            if one and all(other.text != one.text for other in found):
+                found.append(one)
+    return found
+
+
+def _claim(situation: Situation, path: Path) -> GateAnswer | None:
+    held = situation.held[situation.stack.lead.package]
+    return held.gates.get(path.gate or "")
+
+
+def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Contradiction | None:
+    lead, target = s.stack.lead, s.target.name
+    gpu = str(s.target.capability)
+    said = {claim.slim.get(gpu, "unknown"), claim.devel.get(gpu, "unknown")}
+    _, pieces, _ = path_state(path, s, "devel")
+    own = f"{lead.package} {lead.version}"
+    claimed = f"{own} says yes to {path.selector} on {target}"
+    if "yes" in said:
+        if not (denials := _denials(s, pieces)):
+            return None
+        kind, sentence, guilty = denials[0]
+        return _made(s, capability, kind, f"{claimed}, and {sentence}", claim=claim, pieces=guilty)
+    images = [p for p in pieces if _is_own_image(s, p)]
+    allowed = not path.families or s.target.family in path.families
+    if said == {"no"} and allowed and images and all(p.available == "yes" for p in pieces):
+        why = f' ("{claim.why}")' if claim.why else ""
+        sentence = (
+            f"{own} says no to {path.selector} on {target}{why}, and its {s.stack.machine} wheel "
+            f"has the kernels: {'; '.join(f'{p.piece}, {p.text}' for p in images)}."
+        )
+        return _made(s, capability, "compiled-not-declared", sentence, claim=claim, pieces=images)
+    return None
+
+
+def _denials(
+    s: Situation, pieces: Sequence[PieceAnswer]
+) -> list[tuple[str, str, list[PieceAnswer]]]:
+    """List what speaks against a claim, the heaviest first."""
+    wheel = f"its {s.stack.machine} wheel"
+    traps = [p for p in pieces if p.reason == "trap_kernel"]
+    missing = [p for p in pieces if p.reason == "no_kernel_image" and _is_own_image(s, p)]
+    unreachable = [p for p in pieces if p.reason == "unreachable_dispatch"]
+    denied = [p for p in pieces if p.reason == "arch_guard"]
+    found: list[tuple[str, str, list[PieceAnswer]]] = []
+    if missing:
+        told = "; ".join(f"{p.piece}: {p.text}" for p in [*missing, *traps])
+        found.append(("declared-not-compiled", f"{wheel} lacks it: {told}.", [*missing, *traps]))
+    if traps:
+        told = "; ".join(f"{p.piece}: {p.text}" for p in traps)
+        found.append(("trap", f"{wheel} holds images without kernels: {told}.", traps))
+    if unreachable:
+        told = "; ".join(f"{p.piece}: {p.text}" for p in unreachable)
+        found.append(("unreachable", f"the kernel is never called: {told}.", unreachable))
+    if denied:
+        told = "; ".join(p.text for p in denied)
+        found.append(("packages-disagree", f"{told}.", denied))
+    return found
+
+
+def _is_own_image(s: Situation, piece: PieceAnswer) -> bool:
+    entries = s.pieces.get(piece.piece, ())
+    lead = s.stack.lead.package
+    return any(e.package == lead and e.delivery == "image" for e in entries)
+
+
+def _made(
+    s: Situation,
+    capability: str,
+    kind: str,
+    text: str,
+    *,
+    claim: GateAnswer,
+    pieces: Sequence[PieceAnswer],
+) -> Contradiction:
+    wheel = s.held[s.stack.lead.package].record.filename
+    machine: Machine = "x86_64" if s.stack.machine == "x86_64" else "aarch64"
+    read = [f"{wheel}: {claim.where}"] if claim.where else []
+    for piece in pieces:
+        read.append(f"{piece.where}: {piece.piece}: {piece.text}" if piece.where else piece.text)
+        read += [f"{d.defect}: {d.source}" for d in s.defects_of(piece=piece.piece)]
+    return Contradiction(
+        kind=kind,
+        stack=s.stack.name,
+        target=s.target.name,
+        machine=machine,
+        capability=capability,
+        text=text,
+        read=tuple(dict.fromkeys(read)),
+    )

@@ -1,0 +1,281 @@
+"""Everything that is known, without asking anyone: data files and ledger, folded into a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import Version
+
+from matrix.assess import Chapter, assess, chapters, unread
+from matrix.capability import Piece
+from matrix.cell import Cell, Contradiction, Report, StackSummary, TargetSummary
+from matrix.compiled import in_range
+from matrix.configuration import Configuration
+from matrix.contradiction import contradictions
+from matrix.derive import adds, derive
+from matrix.document import nearest
+from matrix.errors import ConfigurationError
+from matrix.held import Held
+from matrix.ledger import Ledger
+from matrix.published import Published, read_listing
+from matrix.situation import Situation
+from matrix.stack import Pin, Stack
+from matrix.target import Target
+from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+
+
+@dataclass(frozen=True)
+class NamedStack:
+    """A stack by name, before it is resolved on a machine. The first pin leads."""
+
+    name: str
+    pins: dict[str, str]
+    extras: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def lead(self) -> tuple[str, str]:
+        """Package and version of the leading pin."""
+        return next(iter(self.pins.items()))
+
+
+class Knowledge:
+    """Data files and records together; a report is folded from them on demand."""
+
+    def __init__(self, configuration: Configuration, published: Published) -> None:
+        self.configuration = configuration
+        self.published = published
+        self._held: dict[tuple[str, str, str], Held | None] = {}
+        self._chapters: dict[tuple[str, str, tuple[str, ...]], tuple[Chapter, ...]] = {}
+
+    @classmethod
+    def load(cls) -> Knowledge:
+        """Read the data files and the ledger that come with the program."""
+        ledger = Ledger()
+        return cls(Configuration(), Published(ledger.read(), read_listing(ledger.folder)))
+
+    @cached_property
+    def packages(self) -> frozenset[str]:
+        """Every package that a stack's pins are followed for."""
+        known = self.configuration.capabilities
+        named = {piece.package for piece in known.pieces} | {
+            rule.package for rule in known.packages
+        }
+        return frozenset(
+            (named | {name for piece in known.pieces for name in (*piece.libraries, *piece.needs)})
+            - {"*"}
+        )
+
+    @cached_property
+    def pieces(self) -> dict[str, tuple[Piece, ...]]:
+        """Every entry of the data by the piece's name."""
+        found: dict[str, list[Piece]] = {}
+        for piece in self.configuration.capabilities.pieces:
+            found.setdefault(piece.piece, []).append(piece)
+        return {name: tuple(entries) for name, entries in found.items()}
+
+    @cached_property
+    def stacks(self) -> tuple[NamedStack, ...]:
+        """Every stack: as released, newest first, each extra behind its release; then those by hand."""
+        found: list[NamedStack] = []
+        for entry in self.configuration.stacks.as_released:
+            wanted = Requirement(entry.range)
+            for version, machines in self.published.records(wanted.name).items():
+                if not wanted.specifier.contains(version, prereleases=False):
+                    continue
+                pins = {wanted.name: version}
+                found.append(NamedStack(f"{wanted.name}=={version}", pins, (), entry.note))
+                for extra in entry.extras:
+                    if any(adds(record, extra, self.packages) for record in machines.values()):
+                        name = f"{wanted.name}[{extra}]=={version}"
+                        found.append(NamedStack(name, pins, (extra,), entry.note))
+        found.sort(key=lambda stack: (stack.lead[0], Version(stack.lead[1])), reverse=True)
+        written = self.configuration.stacks.written
+        return (*found, *(NamedStack(w.name, dict(w.pins), (), w.note) for w in written))
+
+    def report(
+        self,
+        *,
+        generated: str,
+        stacks: Sequence[str] = (),
+        targets: Sequence[str] = (),
+        machines: Sequence[str] = (),
+        environments: Sequence[Environment] = (),
+        capabilities: Sequence[str] = (),
+    ) -> Report:
+        """Fold everything that is asked for; an empty filter asks for all.
+
+        A stack is named, or a range such as `vllm>=0.20`. Raises ConfigurationError for a name that is
+        not known, with the nearest right one.
+        """
+        wanted = self._wanted(stacks)
+        gpus = [self.configuration.target(name) for name in dict.fromkeys(targets)]
+        gpus = [t for t in self.configuration.targets if t in gpus or not gpus]
+        names = self._capabilities(capabilities)
+        cells: list[Cell] = []
+        found: list[Contradiction] = []
+        summaries: list[StackSummary] = []
+        for named in wanted:
+            resolved = {str(m): self.resolve(named, m) for m in MACHINES}
+            summaries.append(self._summary(named, resolved))
+            for target, machine in _places(gpus, machines):
+                stack = resolved[machine]
+                more, disagree = self._judge(
+                    stack, target, names, tuple(environments) or ENVIRONMENTS
+                )
+                cells += more
+                found += disagree if not named.extras else ()
+        return Report(
+            generated=generated,
+            targets=tuple(_told(target) for target in gpus),
+            stacks=tuple(summaries),
+            cells=tuple(cells),
+            contradictions=tuple(found),
+        )
+
+    def resolve(self, named: NamedStack, machine: str) -> Stack:
+        """Resolve a stack on one machine; where its leading wheel was not read, it is that pin alone."""
+        package, version = named.lead
+        if self.published.record(package, version, machine) is None:
+            pin = Pin(package=package, version=version)
+            return Stack(name=named.name, machine=machine, pins=(pin,), note=named.note)
+        return derive(
+            named.name,
+            named.pins,
+            machine,
+            self.published,
+            self.packages,
+            extras=named.extras,
+            note=named.note,
+        )
+
+    def _judge(
+        self,
+        stack: Stack,
+        target: Target,
+        names: tuple[str, ...],
+        environments: Sequence[Environment],
+    ) -> tuple[list[Cell], list[Contradiction]]:
+        lead = stack.lead
+        held = {
+            pin.package: one
+            for pin in stack.pins
+            if (one := self._hold(pin.package, pin.version, stack.machine))
+        }
+        if lead.package not in held:
+            there = self.published.has_wheel(lead.package, lead.version, stack.machine)
+            return unread(stack, target, names, environments, published=there), []
+        situation = Situation(
+            stack=stack,
+            target=target,
+            held=held,
+            cuda=_cuda(held),
+            pieces=self.pieces,
+            defects=[
+                defect
+                for defect in self.configuration.defects.defects
+                if target.name in defect.targets
+                and (not defect.machines or stack.machine in defect.machines)
+            ],
+        )
+        key = (lead.package, lead.version, names)
+        if key not in self._chapters:
+            self._chapters[key] = chapters(
+                lead.package,
+                lead.version,
+                names,
+                self.configuration.paths.paths,
+                self.configuration.capabilities.pieces,
+            )
+        told = self._chapters[key]
+        return assess(situation, told, environments), contradictions(situation, told)
+
+    def _hold(self, package: str, version: str, machine: str) -> Held | None:
+        key = (package, version, machine)
+        if key not in self._held:
+            record = self.published.record(package, version, machine)
+            self._held[key] = Held(record) if record else None
+        return self._held[key]
+
+    def _wanted(self, asked: Sequence[str]) -> list[NamedStack]:
+        if not asked:
+            return list(self.stacks)
+        names = {stack.name: stack for stack in self.stacks}
+        chosen: dict[str, NamedStack] = {}
+        for text in asked:
+            if text in names:
+                chosen[text] = names[text]
+                continue
+            fitting = list(_in_range(text, self.stacks))
+            if not fitting:
+                raise ConfigurationError(f"unknown stack {text!r}{nearest(text, list(names))}")
+            chosen |= {stack.name: stack for stack in fitting}
+        return [stack for stack in self.stacks if stack.name in chosen]
+
+    def _capabilities(self, asked: Sequence[str]) -> tuple[str, ...]:
+        known = [capability.name for capability in self.configuration.capabilities.capabilities]
+        for name in asked:
+            if name not in known:
+                raise ConfigurationError(f"unknown capability {name!r}{nearest(name, known)}")
+        return tuple(name for name in known if name in asked or not asked)
+
+    def _summary(self, named: NamedStack, resolved: dict[str, Stack]) -> StackSummary:
+        package, version = named.lead
+        there = [m for m in MACHINES if self.published.record(package, version, m)]
+        cuda: dict[str, str] = {}
+        for machine in there:
+            torch = resolved[machine].version("torch")
+            held = self._hold("torch", torch, machine) if torch else None
+            if held and "cuda" in held.record.facts:
+                cuda[machine] = held.record.facts["cuda"]
+        record = self.published.record(package, version, there[0]) if there else None
+        return StackSummary(
+            name=named.name,
+            package=package,
+            version=version,
+            machines=tuple(there),
+            pins={m: {pin.package: pin.version for pin in resolved[m].pins} for m in there},
+            cuda=cuda,
+            requires_python=record.requires_python if record else "",
+            note=named.note,
+        )
+
+
+def _cuda(held: dict[str, Held]) -> str | None:
+    torch = held.get("torch")
+    return torch.record.facts.get("cuda") if torch else None
+
+
+def _places(gpus: Sequence[Target], machines: Sequence[str]) -> Iterator[tuple[Target, str]]:
+    for target in gpus:
+        for machine in target.machines:
+            if machine in machines or not machines:
+                yield target, machine
+
+
+def _in_range(text: str, stacks: Sequence[NamedStack]) -> Iterator[NamedStack]:
+    """Pick stacks by a requirement (`vllm>=0.20`); extras must be the same."""
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement:
+        return
+    if not wanted.specifier:
+        return
+    for stack in stacks:
+        package, version = stack.lead
+        written = not stack.name.startswith(package) or "==" not in stack.name
+        same = package == wanted.name and set(stack.extras) == wanted.extras and not written
+        if same and in_range(version, str(wanted.specifier)):
+            yield stack
+
+
+def _told(target: Target) -> TargetSummary:
+    return TargetSummary(
+        name=target.name,
+        compute_capability=target.compute_capability,
+        machines=target.machines,
+        products=target.products,
+    )

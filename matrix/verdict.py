@@ -1,0 +1,106 @@
+"""The verdict: what all evidence says of one cell. Pure; every sentence of the rule is tested by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from matrix.vocabulary import Answer, Reason, Verdict
+
+Status = Literal["pass", "fallback", "slow", "fail", "skip", "error", "missing"]
+"""What a probe found (design: closed list)."""
+
+_EXECUTED: dict[str, Verdict] = {
+    "pass": "works",
+    "slow": "slow",
+    "fallback": "fallback",
+    "fail": "broken",
+}
+"""Statuses that settle a cell. An error, a skip or a missing result says nothing of the product."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathState:
+    """One path on one target: `considered` is whether the library would think of it at all.
+
+    `available` folds its pieces: yes, all can be had; no, one cannot, for `reason`; unknown otherwise.
+    `fallback` is the reason that a path which is not native falls back.
+    """
+
+    path: str
+    native: bool
+    considered: Answer
+    available: Answer
+    reason: Reason = ""
+    fallback: Reason = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and why it is not better; `path` is the one that decided ("" where none did)."""
+
+    verdict: Verdict
+    reason: Reason = ""
+    path: str = ""
+
+
+def verdict(
+    paths: Sequence[PathState],
+    *,
+    declared: Answer,
+    imports: Answer = "yes",
+    blocked: Reason = "",
+    selected: str | None = None,
+    executed: Status | None = None,
+    executed_reason: Reason = "",
+) -> Judgement:
+    """Fold paths, claims, selection and execution of one cell into its verdict.
+
+    `paths` in the order of the data. `imports`: whether the package's modules can be loaded there, with
+    `blocked` the reason where not. `selected`: the path that the library said it would choose (None:
+    not asked). `executed`: what a probe found (None: never run). The rule, in order:
+    1. What ran settles it: pass works, slow, fallback, fail broken.
+    2. A stack whose imports do not resolve is broken.
+    3. A selected path decides alone: weight-only or emulated falls back, a native one is judged by itself.
+    4. Not asked: any complete native path is likely; else any undecidable one makes it unknown; only
+       incomplete ones are broken where the package declares support, else unavailable.
+    5. No native path that the library would consider is unavailable.
+    """
+    if executed in _EXECUTED:
+        return Judgement(_EXECUTED[executed], "" if executed == "pass" else executed_reason)
+    if imports == "no":
+        return Judgement("broken", blocked)
+    if selected is not None:
+        chosen = next((path for path in paths if path.path == selected), None)
+        if chosen is None:
+            return Judgement("unknown", "not_measured", selected)
+        if not chosen.native:
+            return Judgement("fallback", chosen.fallback, selected)
+        return _judge([chosen], declared, imports)
+    return _judge([p for p in paths if p.native and p.considered != "no"], declared, imports, paths)
+
+
+def _judge(
+    native: Sequence[PathState],
+    declared: Answer,
+    imports: Answer,
+    paths: Sequence[PathState] = (),
+) -> Judgement:
+    complete = [path for path in native if path.available == "yes"]
+    for path in complete:
+        if path.considered == "yes":
+            if imports == "unknown":
+                return Judgement("unknown", "not_measured", path.path)
+            return Judgement("likely", "", path.path)
+    for path in native:
+        if path.available == "unknown":
+            return Judgement("unknown", path.reason or "not_measured", path.path)
+    if complete:
+        return Judgement("unknown", "not_asked", complete[0].path)
+    if native:
+        first = min(native, key=lambda path: path.considered != "yes")
+        worst: Verdict = "broken" if declared == "yes" else "unavailable"
+        return Judgement(worst, first.reason, first.path)
+    refused = [path for path in paths if path.native]
+    return Judgement("unavailable", "not_declared" if refused else "no_path")

@@ -1,0 +1,143 @@
+"""`nvfp4-matrix show`: everything that is known, as a matrix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from matrix.errors import OutsideError
+from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+
+if TYPE_CHECKING:
+    from matrix.cell import Report
+    from matrix.knowledge import Knowledge
+
+Form = Literal["text", "markdown", "html", "json"]
+FORMS: Final[tuple[Form, ...]] = ("text", "markdown", "html", "json")
+
+EXAMPLES = """\b
+Examples:
+  nvfp4-matrix show                                  dense GEMM and MoE, all releases
+  nvfp4-matrix show --target sm121 --capability gemm
+  nvfp4-matrix show --stack vllm==0.11.0 --target sm120 --capability gemm
+  nvfp4-matrix show --stack 'vllm>=0.30' --format markdown
+  nvfp4-matrix show --format html --output matrix.html
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--stack", "stacks", multiple=True, metavar="STACK", help="Name, or a range of them.")
+@click.option("--target", "targets", multiple=True, metavar="TARGET", help="sm120, sm121, …")
+@click.option("--machine", "machines", multiple=True, type=click.Choice(MACHINES), help="CPU.")
+@click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    type=click.Choice(ENVIRONMENTS),
+    help="slim: what pip installs; devel: plus nvcc and ninja.",
+)
+@click.option(
+    "--capability", "capabilities", multiple=True, metavar="CAPABILITY", help="gemm, moe, …"
+)
+@click.option("--all", "everything", is_flag=True, help="Every capability, not gemm and moe alone.")
+@click.option("--evidence", is_flag=True, help="Print each cell's evidence (text).")
+@click.option(
+    "--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="How."
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead."
+)
+def show(
+    *,
+    stacks: tuple[str, ...],
+    targets: tuple[str, ...],
+    machines: tuple[str, ...],
+    environments: tuple[Environment, ...],
+    capabilities: tuple[str, ...],
+    everything: bool,
+    evidence: bool,
+    form: Form,
+    output: Path | None,
+) -> None:
+    """Show what is known of every stack on every target. Reads nothing but what lies on this machine.
+
+    Text and Markdown show the capabilities gemm and moe unless others are named; HTML and JSON hold all.
+    """
+    from matrix.knowledge import Knowledge  # noqa: PLC0415
+
+    knowledge = Knowledge.load()
+    headline = [c.name for c in knowledge.configuration.capabilities.capabilities if c.headline]
+    if not capabilities and not everything and form in ("text", "markdown"):
+        capabilities = tuple(headline)
+    report = knowledge.report(
+        generated=_now(),
+        stacks=stacks,
+        targets=targets,
+        machines=machines,
+        environments=environments,
+        capabilities=capabilities,
+    )
+    text = _render(report, knowledge, form, evidence=evidence, to_file=output is not None)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        _write(output, text)
+
+
+def _render(
+    report: Report, knowledge: Knowledge, form: Form, *, evidence: bool, to_file: bool
+) -> str:
+    """Render in one form; only that form's libraries are imported."""
+    headline = tuple(
+        c.name for c in knowledge.configuration.capabilities.capabilities if c.headline
+    )
+    if form == "json":
+        from reports import jsonfile  # noqa: PLC0415
+
+        return jsonfile.render(report).decode()
+    if form == "html":
+        from reports import html  # noqa: PLC0415
+
+        return html.render(report, headline=headline)
+    if form == "markdown":
+        from reports import markdown  # noqa: PLC0415
+
+        return markdown.render(report, headline=headline)
+    from reports import terminal  # noqa: PLC0415
+
+    colour = not to_file and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    return terminal.render(
+        report,
+        width=shutil.get_terminal_size((100, 24)).columns,
+        colour=colour,
+        ascii_only=not to_file and encoding != "utf8",
+        evidence=True if evidence else None,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all; a pipe or device is written as it is."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutsideError(f"{path}: {error.strerror}") from error
+
+
+def _now() -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
