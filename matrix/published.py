@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from matrix.errors import ConfigurationError
 from matrix.evidence.record import WheelEvidence
+from matrix.evidence.wheelfile import SdistFile, WheelFile
 from matrix.ledger import FOLDER, current
 from matrix.model import Model
 
@@ -40,6 +41,29 @@ def read_listing(folder: Path = FOLDER) -> Listing:
         return Listing(listed="", packages={})
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
+
+
+def listing_of(
+    day: str, files: Iterable[WheelFile], sources: Iterable[SdistFile] = ()
+) -> Listing:
+    """Fold what the index listed on `day` into package, version and machines; yanked files are left out."""
+    packages: dict[str, dict[str, set[str]]] = {}
+    for file in (*files, *sources):
+        if file.yanked:
+            continue
+        machines = packages.setdefault(file.package, {}).setdefault(file.version, set())
+        if isinstance(file, WheelFile):
+            machines.add(file.machine)
+    return Listing(
+        listed=day,
+        packages={
+            package: {
+                version: tuple(sorted(packages[package][version]))
+                for version in sorted(packages[package], key=Version, reverse=True)
+            }
+            for package in sorted(packages)
+        },
+    )
 
 
 class Published:
