@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 from matrix.cell import Cell, Report, StackSummary
 from matrix.driver import DriversFile, older
 from matrix.model import Model
-from matrix.vocabulary import VERDICTS, Environment, Verdict
+from matrix.vocabulary import Environment, Verdict
 
 GOOD: Final[tuple[Verdict, ...]] = ("works", "likely")
 """Verdicts that qualify: a native path that is right as far as anyone knows."""
@@ -133,31 +133,48 @@ def _reasons(
     """Yield what the matrix holds against a stack: no wheel first, then the worst verdict."""
     here = []
     for machine in machines:
-        if machine in stack.machines:
+        told = [cells.get((stack.name, machine, need)) for need in needs]
+        if not all(cell is not None and cell.reason == "no_wheel" for cell in told):
             here.append(machine)
-        else:
-            elsewhere = f", only for {' and '.join(stack.machines)}" if stack.machines else ""
-            yield f"{stack.package} {stack.version} has no wheel for {machine}{elsewhere}"
-    bad: dict[str, list[str]] = {}
-    for machine in here:
+            continue
+        elsewhere = f", only for {' and '.join(stack.machines)}" if stack.machines else ""
+        yield f"{stack.package} {stack.version} has no wheel for {machine}{elsewhere}"
+    yield from _verdicts(stack, cells, needs, here, accept)
+
+
+def _verdicts(
+    stack: StackSummary,
+    cells: Cells,
+    needs: Sequence[str],
+    machines: Sequence[str],
+    accept: Sequence[Verdict],
+) -> Iterator[str]:
+    """Yield what is wrong, the worst first; needs, and machines, with the same trouble together."""
+    bad: dict[str, dict[str, list[str]]] = {}
+    for machine in machines:
         for need in dict.fromkeys(needs):
             cell = cells.get((stack.name, machine, need))
-            if cell is None:
-                bad.setdefault(f"{machine}: nothing is known", []).append(need)
-            elif cell.verdict not in accept:
-                why = f" ({cell.reason})" if cell.reason else ""
-                bad.setdefault(f"{machine}: {cell.verdict}{why}", []).append(need)
-    for words, names in sorted(bad.items(), key=_severity):
-        yield f"{', '.join(names)} on {words}"
+            if cell is not None and cell.verdict in accept:
+                continue
+            words = "nothing is known" if cell is None else cell.verdict
+            if cell is not None and cell.reason:
+                words += f" ({cell.reason})"
+            bad.setdefault(words, {}).setdefault(machine, []).append(need)
+    for words, where in sorted(bad.items(), key=lambda found: _severity(found[0])):
+        together: dict[str, list[str]] = {}
+        for machine, names in where.items():
+            together.setdefault(", ".join(names), []).append(machine)
+        for names_, on in together.items():
+            yield f"{names_} on {' and '.join(on)}: {words}"
 
 
 _TELLING: Final = ("broken", "unavailable", "fallback", "slow", "unknown")
 """Known trouble before what nobody knows."""
 
 
-def _severity(found: tuple[str, list[str]]) -> int:
-    verdict = found[0].partition(": ")[2].partition(" ")[0]
-    return _TELLING.index(verdict) if verdict in _TELLING else len(VERDICTS)
+def _severity(words: str) -> int:
+    verdict = words.partition(" ")[0]
+    return _TELLING.index(verdict) if verdict in _TELLING else len(_TELLING)
 
 
 def _host(stack: StackSummary, target: str, machines: Sequence[str], host: Host) -> Iterator[str]:
@@ -182,12 +199,10 @@ def _driver(
         return
     told = set()
     for machine in machines:
-        if machine not in stack.machines:
-            continue
         cuda = stack.cuda.get(machine)
-        if cuda is None:
+        if cuda is None and machine in stack.machines:
             words = f"which CUDA it needs on {machine} is not known, so nor is whether driver {driver} is enough"
-        elif cuda and older(driver, needed := drivers.needed(cuda)):
+        elif cuda and (needed := drivers.needed(cuda)) and older(driver, needed):
             words = f"driver {driver} is older than {needed}, which CUDA {cuda} needs"
         else:
             continue

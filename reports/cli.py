@@ -10,7 +10,7 @@ import click
 
 from matrix.errors import MatrixError
 
-COMMANDS: Final = ("show", "audit")
+COMMANDS: Final = ("show", "pins", "audit", "refresh")
 
 EXAMPLES = """\b
 Examples:

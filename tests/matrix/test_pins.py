@@ -159,12 +159,21 @@ def test_needs_with_the_same_trouble_are_told_together_and_the_worst_first() -> 
 
 
 def test_a_release_without_a_wheel_for_a_machine_is_said_so() -> None:
-    given = report((stack("vllm==0.9.2", machines=("x86_64",)), GOOD_GEMM))
+    lacks: Seen = {**GOOD_GEMM, ("aarch64", "gemm"): ("unavailable", "no_wheel")}
+    given = report((stack("vllm==0.9.2", machines=("x86_64",)), lacks))
     assert reason(given) == "vllm 0.9.2 has no wheel for aarch64, only for x86_64"
 
 
+def test_a_wheel_that_was_not_read_yet_is_not_called_absent() -> None:
+    unread: Seen = {**GOOD_GEMM, ("aarch64", "gemm"): ("unknown", "not_measured")}
+    given = report((stack("vllm==0.9.2", machines=("x86_64",)), unread))
+    assert reason(given) == "gemm on aarch64: unknown (not_measured)"
+
+
 def test_a_cell_that_is_not_there_is_not_taken_for_good() -> None:
-    assert reason(report((stack("vllm==0.9.2"), {}))).startswith("gemm on x86_64: nothing is known")
+    assert (
+        reason(report((stack("vllm==0.9.2"), {}))) == "gemm on x86_64 and aarch64: nothing is known"
+    )
 
 
 def test_the_other_environment_does_not_count() -> None:

@@ -1,0 +1,116 @@
+"""A choice of pins on a terminal: newest, oldest, and the others in ranges."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from matrix.cell import StackSummary
+from matrix.pins import Choice, Rejected, ordered
+from reports.text import plain
+
+_NARROWEST: Final = 40
+_LABEL: Final = 26
+
+
+def render(
+    choice: Choice,
+    stacks: Iterable[StackSummary],
+    *,
+    asked: str,
+    machines: Sequence[str],
+    width: int = 80,
+) -> str:
+    """`choice` as text of at most `width` columns (40 at least), with a final newline.
+
+    `stacks` are those it was made from; `asked` says in words what was needed where.
+    """
+    width = max(width, _NARROWEST)
+    inorder = ordered(stacks)
+    by_name = {stack.name: stack for stack in inorder}
+    lines: list[str] = []
+    if choice.newest is None:
+        lines += _wrap(f"No stack does {plain(asked)}.", width, "")
+    else:
+        lines += _wrap(f"These do {plain(asked)}:", width, "")
+        ends = [("newest", choice.newest), ("oldest", choice.oldest or choice.newest)]
+        for word, name in ends:
+            lines += ["", f"{word}  {plain(name)}"]
+            for told in _told(by_name[name], machines):
+                lines += _wrap(told, width, " " * 8)
+    if choice.rejected:
+        count = len(choice.rejected)
+        lines += ["", f"These do not ({count}):" if choice.newest else f"Why ({count}):"]
+        for label, reason in _ranges(choice, inorder):
+            lines += _entry(label, plain(reason), width)
+    return "\n".join(lines) + "\n"
+
+
+def _told(stack: StackSummary, machines: Sequence[str]) -> Iterator[str]:
+    """Yield the pins, once where all machines have the same; then CUDA and Python."""
+    said: dict[str, list[str]] = {}
+    for machine in machines:
+        pins = [
+            f"{package} {version or '(none)'}"
+            for package, version in stack.pins.get(machine, {}).items()
+        ]
+        cuda = stack.cuda.get(machine)
+        if cuda is not None:
+            pins.append(f"CUDA {cuda}" if cuda else "no CUDA")
+        said.setdefault(", ".join(pins), []).append(machine)
+    for pins_, where in said.items():
+        yield plain(pins_ if len(said) == 1 else f"{', '.join(where)}: {pins_}")
+    if stack.requires_python:
+        yield plain(f"Python {stack.requires_python}")
+
+
+def _ranges(choice: Choice, stacks: Sequence[StackSummary]) -> Iterator[tuple[str, str]]:
+    """Yield (label, reason): neighbouring releases with the same reason in one range.
+
+    Stacks of one series are neighbours (`vllm`, `vllm[flashinfer]`); one that qualifies, between two that
+    do not, parts them.
+    """
+    why = {rejected.stack: rejected for rejected in choice.rejected}
+    series: dict[str, list[StackSummary]] = {}
+    for stack in stacks:
+        series.setdefault(_series(stack), []).append(stack)
+    for name, members in series.items():
+        for reason, run in groupby(members, key=lambda stack: _reason(why.get(stack.name), stack)):
+            same = list(run)
+            if reason is None:
+                continue
+            newest, oldest = same[0], same[-1]
+            words = [f"{name} {oldest.version}", newest.version] if name else [newest.name]
+            told = why[newest.name].reason if len(same) == 1 else reason
+            yield plain(" – ".join(words if newest is not oldest else [words[0]])), told  # noqa: RUF001
+
+
+def _reason(rejected: Rejected | None, stack: StackSummary) -> str | None:
+    """Give the reason without the stack's own version, so that neighbours can be compared."""
+    if rejected is None:
+        return None
+    return rejected.reason.replace(f"{stack.package} {stack.version} has", f"{stack.package} has")
+
+
+def _series(stack: StackSummary) -> str:
+    """`vllm[flashinfer]==0.11.0` → `vllm[flashinfer]`; "" for a stack with a name by hand."""
+    lead, separator, version = stack.name.partition("==")
+    return lead if separator and version == stack.version else ""
+
+
+def _entry(label: str, reason: str, width: int) -> list[str]:
+    """Lay out a label and its reason beside it, below it where the label is long."""
+    indent = " " * (_LABEL + 2)
+    first = f"  {label}"
+    if width < 2 * _LABEL or len(first) >= len(indent) - 1:
+        return [first, *_wrap(reason, width, "      ")]
+    wrapped = _wrap(reason, width, indent)
+    return [first.ljust(len(indent)) + wrapped[0].lstrip(), *wrapped[1:]]
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    ) or [indent]
