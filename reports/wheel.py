@@ -1,0 +1,147 @@
+"""What one wheel holds and claims, told as JSON, as plain text for pipes, and as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from matrix.compiled import compiled
+from matrix.declared import declared
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from matrix.configuration import Configuration
+    from matrix.evidence.record import WheelEvidence
+
+_COLUMNS: Final = ("compiled", "declared", "kernels", "images")
+_TONES: Final = {
+    "yes": "green",
+    "jit": "cyan",
+    "dsl": "cyan",
+    "partial": "yellow",
+    "trap": "bold red",
+    "no": "red",
+    "unknown": "dim",
+}
+_CUBIN_ENTRIES: Final = 12
+
+
+def summary(
+    evidence: WheelEvidence, configuration: Configuration, machine: str = ""
+) -> dict[str, Any]:
+    """Tell one wheel's lamps for every capability and target, as `audit --json` prints them.
+
+    `machine` stands for a wheel that is the same on every machine.
+    """
+    known = configuration.capabilities
+    capabilities = {
+        capability.name: {
+            target.name: {
+                "compiled": state.compiled,
+                "declared": declared(evidence.gates, capability.name, target.capability),
+                "images": list(state.images),
+                "kernels": state.kernels,
+                "pieces": state.pieces,
+            }
+            for target in configuration.targets
+            for state in [compiled(evidence, capability.name, target.capability, known.pieces)]
+        }
+        for capability in known.capabilities
+    }
+    return {
+        "package": evidence.package,
+        "version": evidence.version,
+        "machine": machine if machine and evidence.machine == "any" else evidence.machine,
+        "filename": evidence.filename,
+        "sha256": evidence.sha256,
+        "bytes_total": evidence.bytes_total,
+        "bytes_fetched": evidence.bytes_fetched,
+        "capabilities": capabilities,
+    }
+
+
+def headlines(evidence: WheelEvidence) -> Iterator[str]:
+    """Yield what is to be known of the wheel itself, a line each."""
+    fetched, total = evidence.bytes_fetched / 1e6, evidence.bytes_total / 1e6
+    yield f"{plain(evidence.filename)}  ({fetched:.0f} of {total:.0f} MB read)"
+    needs = sorted({held.needs for held in evidence.objects if held.needs})
+    if needs:
+        yield f"needs: {' '.join(map(plain, needs))}"
+    for fact, value in sorted(evidence.facts.items()):
+        yield f"{plain(fact)}: {plain(value) or 'none'}"
+    for piece in sorted({cubin.piece for cubin in evidence.cubins}):
+        files = {cubin.image: cubin.files for cubin in evidence.cubins if cubin.piece == piece}
+        counts = [f"{plain(image)} {count}" for image, count in sorted(files.items())]
+        more = f", and {len(counts) - _CUBIN_ENTRIES} more" if len(counts) > _CUBIN_ENTRIES else ""
+        yield f"cubins of {piece}: {', '.join(counts[:_CUBIN_ENTRIES])}{more}"
+    for held in evidence.objects:
+        if held.outcome == "refused":
+            yield f"{plain(held.path)} could not be read: {plain(held.detail)}"
+
+
+def text(evidence: WheelEvidence, told: dict[str, Any]) -> str:
+    """Tell a wheel in lines of aligned words: what scripts and `grep` read. Its columns stay as they are."""
+    shown, silent = _shown(told)
+    lines = list(headlines(evidence))
+    width = max((len(name) for name in told["capabilities"]), default=0)
+    for capability, targets in shown.items():
+        lines += ["", f"{capability:<{width}}  compiled  declared  kernels  images"]
+        lines += [
+            f"  {target:<{width - 2}}  {state['compiled']:<8}  {state['declared']:<8}  "
+            f"{state['kernels']:>7}  {' '.join(state['images'])}".rstrip()
+            for target, state in targets.items()
+        ]
+    if silent:
+        lines += ["", f"nothing of its own for: {' '.join(silent)}"]
+    return "\n".join(lines)
+
+
+def show(evidence: WheelEvidence, told: dict[str, Any], console: Console) -> None:
+    """Print the same as tables as wide as the console, in colour where it has any."""
+    from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415
+
+    name, *rest = headlines(evidence)
+    console.print(Text(name, style="bold"))
+    for line in rest:
+        console.print(Text(line))
+    shown, silent = _shown(told)
+    width = max((len(each) for each in (*shown, *_first(shown))), default=0)
+    for capability, targets in shown.items():
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column(Text(capability, style="bold not dim"), width=width, no_wrap=True)
+        for column in _COLUMNS[:-1]:
+            right = column == "kernels"
+            table.add_column(
+                column, width=len(column), no_wrap=True, justify="right" if right else "left"
+            )
+        table.add_column(_COLUMNS[-1])
+        for target, state in targets.items():
+            table.add_row(
+                target,
+                Text(state["compiled"], style=_TONES[state["compiled"]]),
+                Text(state["declared"], style=_TONES[state["declared"]]),
+                str(state["kernels"] or ""),
+                Text(" ".join(state["images"])),
+            )
+        console.print()
+        console.print(table)
+    if silent:
+        console.print()
+        console.print(Text(f"nothing of its own for: {' '.join(silent)}", style="dim"))
+
+
+def _first(shown: dict[str, Any]) -> list[str]:
+    return list(next(iter(shown.values()), {}))
+
+
+def _shown(told: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Part the capabilities into those of which the wheel says or holds anything, and the rest."""
+    shown = {
+        name: targets
+        for name, targets in told["capabilities"].items()
+        if any(s["pieces"] or s["declared"] != "unknown" for s in targets.values())
+    }
+    return shown, [name for name in told["capabilities"] if name not in shown]
