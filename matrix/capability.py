@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -49,6 +49,8 @@ class Piece(Model, frozen=True, kw_only=True):
     delivery `jit` and `dsl`: `gate` says for which targets the provider generates code.
     delivery `cubin`: `cubin` is searched in the cubin file names, `families` as above.
     delivery `library`: `libraries` are the distributions that bring it, `minimum` the oldest version.
+    `needs`: distributions that it cannot run without though nothing of the piece is in them (the DSL's
+    compiler). The package "*" stands for every package without a rule of its own.
     """
 
     piece: PieceName
@@ -67,20 +69,26 @@ class Piece(Model, frozen=True, kw_only=True):
     cubin: str = ""
     libraries: tuple[str, ...] = ()
     minimum: str = ""
+    needs: tuple[str, ...] = ()
     note: str = ""
 
 
-class PackageRule(Model, frozen=True, kw_only=True):
-    """How a distribution is read: which reader it needs beside the shared objects and METADATA.
+Reader = Literal["kernels", "cubins", "torch", "dsl", "source", "library"]
 
-    `reader`: `kernels` (shared objects with machine code), `source` (Python that generates code at
-    run time), `cubins` (cubin files by name), `torch` (a build of torch), `library` (a version only).
+
+class PackageRule(Model, frozen=True, kw_only=True):
+    """How a distribution is read, beside its METADATA, its gates and the names of its cubins.
+
+    `reader`: `kernels` (its shared objects, for machine code), `cubins` (the names of its cubin files
+    tell all), `torch` (how torch was built), `dsl` (what NVIDIA's DSL compiles for), `source` (Python
+    that generates code at run time), `library` (its version tells all).
     `versions`: the releases that the ledger holds. `python_tags`: of a wheel that is published per
-    Python version, the tags that are read, in order of preference.
+    Python version, the tags that are read, in order of preference. `skip_objects`: shared objects that
+    are not read (searched in the member's path), with the reason in `note`.
     """
 
     package: str
-    reader: str
+    reader: Reader
     versions: str = ""
     python_tags: tuple[str, ...] = ("cp312",)
     skip_objects: str = ""

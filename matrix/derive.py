@@ -78,9 +78,14 @@ def adds(record: WheelEvidence, extra: str, packages: Collection[str]) -> bool:
     """Say whether an extra of a wheel brings a package of concern that the wheel alone does not."""
     if extra not in record.extras:
         return False
-    plain = {str(r) for _, r in requirements(record.requires, record.machine, (), packages)}
-    with_extra = requirements(record.requires, record.machine, (extra,), packages)
-    return any(str(requirement) not in plain for _, requirement in with_extra)
+    plain, more = (
+        {
+            (name, str(requirement.specifier), *sorted(requirement.extras))
+            for name, requirement in requirements(record.requires, record.machine, extras, packages)
+        }
+        for extras in ((), (extra,))
+    )
+    return more != plain
 
 
 def derive(

@@ -25,7 +25,6 @@ from matrix.evidence.transport import Session
 from matrix.evidence.wheel import Wheel
 from matrix.evidence.wheelfile import WheelFile
 from matrix.gate import GatesFile
-from matrix.rules import rules_digest
 
 _GRACE: Final = 3.0
 """Seconds that readers get to clean up after Ctrl-C; what is left then goes with the process."""
@@ -108,8 +107,7 @@ def measure(
         wheel.watch, watch.wheel = watch, wheel
         evidence = audit(wheel, file, capabilities, gates, progress=watch.read)
     _refuse_killed(evidence)
-    rules = rules_digest(file.package, file.version, capabilities, gates)
-    return msgspec.structs.replace(evidence, sha256=_content(file), rules=rules)
+    return msgspec.structs.replace(evidence, sha256=_content(file))
 
 
 Outcome: TypeAlias = WheelEvidence | Exception

@@ -156,7 +156,7 @@ def _verdicts(
             cell = cells.get((stack.name, machine, need))
             if cell is not None and cell.verdict in accept:
                 continue
-            words = "nothing is known" if cell is None else cell.verdict
+            words: str = "nothing is known" if cell is None else cell.verdict
             if cell is not None and cell.reason:
                 words += f" ({cell.reason})"
             bad.setdefault(words, {}).setdefault(machine, []).append(need)

@@ -43,12 +43,11 @@ def read_listing(folder: Path = FOLDER) -> Listing:
         raise ConfigurationError(f"{path}: {error}") from error
 
 
-def listing_of(
-    day: str, files: Iterable[WheelFile], sources: Iterable[SdistFile] = ()
-) -> Listing:
+def listing_of(day: str, files: Iterable[WheelFile], sources: Iterable[SdistFile] = ()) -> Listing:
     """Fold what the index listed on `day` into package, version and machines; yanked files are left out."""
     packages: dict[str, dict[str, set[str]]] = {}
-    for file in (*files, *sources):
+    listed: tuple[WheelFile | SdistFile, ...] = (*files, *sources)
+    for file in listed:
         if file.yanked:
             continue
         machines = packages.setdefault(file.package, {}).setdefault(file.version, set())

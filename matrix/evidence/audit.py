@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
-
 from matrix.architecture import loadable
-from matrix.capability import CapabilitiesFile, Piece
+from matrix.capability import CapabilitiesFile, PackageRule, Piece
 from matrix.compiled import in_range
 from matrix.errors import OutsideError
+from matrix.evidence.cubins import count_cubins
+from matrix.evidence.dslcompiler import read_dsl
 from matrix.evidence.elf import FatbinPeek
 from matrix.evidence.index import WheelFile
+from matrix.evidence.kernelword import names_pattern
 from matrix.evidence.machinecode import read_object, tool_versions
 from matrix.evidence.record import KernelEvidence, ObjectEvidence, WheelEvidence
 from matrix.evidence.source import read_gates
+from matrix.evidence.torchbuild import read_torch
 from matrix.evidence.wheel import Wheel
 from matrix.gate import GatesFile
+from matrix.rules import ANY_PACKAGE, rules_digest
 
 _SHARED_OBJECT = re.compile(r"\.so(\.\d+)*$")
-_WORD = re.compile(r"[A-Za-z0-9_]{5,}")
-_NUMBER = re.compile(r"^\d+")
-
-
-def names_pattern(pieces: Sequence[Piece]) -> re.Pattern[bytes]:
-    """Make one pattern of words that stand in a kernel's name, for a look before the machine code.
-
-    Of each piece the longest literal word of its symbol, without the length that mangling puts before
-    it: what holds the kernel holds the word, so a miss is never a false no.
-    """
-    words = {
-        max((_NUMBER.sub("", word).removesuffix("I") for word in found), key=len)
-        for piece in pieces
-        if (found := _WORD.findall(re.sub(r"\([^)]*\)\??|\[[^]]*\]|\\.", " ", piece.symbol)))
-    }
-    # Alternatives inside parentheses are no sure words; such a piece is found by what all share.
-    words |= {"fp4"}
-    return re.compile("|".join(re.escape(word) for word in sorted(words)).encode())
+_FACTS: Mapping[str, Callable[[Wheel], dict[str, str]]] = {"torch": read_torch, "dsl": read_dsl}
 
 
 def audit(
@@ -53,18 +38,25 @@ def audit(
     *,
     progress: Callable[[str], None] = lambda _: None,
 ) -> WheelEvidence:
-    """Read one wheel.
+    """Read one wheel, by the reader that its package's rule names; without a rule, as `kernels`.
 
     `progress` is told each shared object as its reading begins. Raises what `Wheel` raises, ToolError
     without NVIDIA's tools, OutsideError where the disk is full.
     """
+    rule = next((rule for rule in capabilities.packages if rule.package == file.package), None)
+    package = rule.package if rule else ANY_PACKAGE
+    rule = rule or PackageRule(package=file.package, reader="kernels")
     pieces = [
         piece
         for piece in capabilities.pieces
-        if piece.package == file.package and in_range(file.version, piece.versions)
+        if piece.package == package and in_range(file.version, piece.versions)
     ]
     metadata = wheel.metadata()
-    objects, kernels = _machine_code(wheel, pieces, capabilities, progress)
+    objects: list[ObjectEvidence] = []
+    kernels: list[KernelEvidence] = []
+    if rule.reader == "kernels":
+        objects, kernels = _machine_code(wheel, rule, pieces, capabilities, progress)
+    facts = _FACTS[rule.reader](wheel) if rule.reader in _FACTS else {}
 
     def compiled(piece: str, capability: int) -> bool | None:
         return any(k.piece == piece and k.proven and loadable(k.image, capability) for k in kernels)
@@ -81,8 +73,6 @@ def audit(
         externs=gates.externs,
         compiled=compiled,
     )
-    own = [gate for gate in gates.gates if gate.package == file.package]
-    rules = hashlib.sha256(msgspec.json.encode([pieces, capabilities.instructions, own]))
     return WheelEvidence(
         package=file.package,
         version=file.version,
@@ -95,18 +85,21 @@ def audit(
         bytes_fetched=wheel.bytes_fetched,
         measured=datetime.now(UTC).date().isoformat(),
         tools=tool_versions(),
-        rules=rules.hexdigest()[:16],
+        rules=rules_digest(file.package, file.version, capabilities, gates),
         requires_python=metadata.get("Requires-Python", ""),
         requires=tuple(metadata.get_all("Requires-Dist", [])),
         extras=tuple(metadata.get_all("Provides-Extra", [])),
         objects=tuple(objects),
         kernels=tuple(kernels),
+        cubins=count_cubins(wheel.names(), pieces),
         gates=answers,
+        facts=facts,
     )
 
 
 def _machine_code(
     wheel: Wheel,
+    rule: PackageRule,
     pieces: Sequence[Piece],
     capabilities: CapabilitiesFile,
     progress: Callable[[str], None],
@@ -114,16 +107,17 @@ def _machine_code(
     images = [piece for piece in pieces if piece.delivery == "image"]
     objects: list[ObjectEvidence] = []
     kernels: list[KernelEvidence] = []
-    if not images:
-        return objects, kernels
     words = names_pattern(images)
     read = partial(read_object, pieces=images, instructions=capabilities.instructions)
     with _workdir() as folder:
         for name in filter(_SHARED_OBJECT.search, wheel.names()):
+            size = wheel.info(name).size
+            if rule.skip_objects and re.search(rule.skip_objects, name):
+                objects.append(ObjectEvidence(path=name, size=size, outcome="skipped"))
+                continue
             progress(name)
             held = Path(folder) / Path(name).name
             if not wheel.probe_and_extract(name, held, FatbinPeek(words)):
-                size = wheel.info(name).size
                 objects.append(ObjectEvidence(path=name, size=size, outcome="no-kernels"))
                 continue
             evidence, found = read(held, name, workdir=Path(folder))

@@ -62,7 +62,7 @@ def test_imports_that_were_not_read_do_not_heal_a_missing_piece() -> None:
 @pytest.mark.parametrize(
     ("path", "reason"), [(MARLIN, "weight_only_fallback"), (EMULATION, "emulation_fallback")]
 )
-def test_a_selected_path_that_is_not_native_is_a_fallback(path: PathState, reason: str) -> None:
+def test_a_selected_path_that_is_not_native_is_a_fallback(path: PathState, reason: Reason) -> None:
     judged = verdict([NATIVE, path], declared="yes", selected=path.path)
     assert judged == Judgement("fallback", reason, path.path)
 

@@ -7,8 +7,9 @@ import pytest
 from matrix.capability import Piece
 from matrix.compiled import compiled
 from matrix.configuration import Configuration
-from matrix.evidence.audit import audit, names_pattern
+from matrix.evidence.audit import audit
 from matrix.evidence.index import Index
+from matrix.evidence.kernelword import names_pattern
 from matrix.evidence.wheel import Wheel
 
 
