@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from matrix.architecture import loadable
 from matrix.capability import CapabilitiesFile, PackageRule, Piece
 from matrix.compiled import in_range
