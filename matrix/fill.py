@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
+import msgspec
 from packaging.version import Version
 
 from matrix.capability import CapabilitiesFile, PackageRule
@@ -16,10 +20,11 @@ from matrix.errors import NotFoundError, OutsideError
 from matrix.evidence.index import Index
 from matrix.evidence.record import WheelEvidence
 from matrix.evidence.transport import Session
-from matrix.evidence.wheelfile import WheelFile, choose
+from matrix.evidence.wheelfile import SdistFile, WheelFile, choose
 from matrix.gate import GatesFile
 from matrix.ledger import Ledger
 from matrix.measurement import Progress, Watch, measure, measured
+from matrix.published import LISTING, Listing, listing_of
 from matrix.rules import rules_digest
 from matrix.vocabulary import MACHINES
 
@@ -30,45 +35,71 @@ Wanted = Mapping[str, Collection[str]]
 """Versions by package."""
 
 
-def ask(index: Index, packages: Iterable[str], *, jobs: int = 8) -> dict[str, list[WheelFile]]:
-    """List the wheels of all packages, asked side by side; of one that the index lacks, none.
+@dataclass(frozen=True)
+class Listed:
+    """What the index lists, by package; a package that it lacks has no files."""
 
-    Raises IndexAnswerError.
+    files: dict[str, list[WheelFile]]
+    sources: dict[str, list[SdistFile]]
+
+    def listing(self, day: str) -> Listing:
+        """Fold it into releases and machines, as the ledger keeps it."""
+        return listing_of(
+            day,
+            (file for files in self.files.values() for file in files),
+            (file for files in self.sources.values() for file in files),
+        )
+
+
+def ask(index: Index, packages: Iterable[str], *, jobs: int = 8) -> Listed:
+    """List the files of all packages, asked side by side; of one that the index lacks, none.
+
+    Raises IndexAnswerError, and NotFoundError where the index has none of the packages.
     """
-    names = list(packages)
-    found: dict[str, list[WheelFile]] = {name: [] for name in names}
-    crew = Crew(index.files, names, jobs)
+    names = sorted(set(packages))
+    listed = Listed({name: [] for name in names}, {name: [] for name in names})
+
+    def both(package: str) -> tuple[list[WheelFile], list[SdistFile]]:
+        return index.files(package), index.sdists(package)  # one page: the index keeps it
+
+    absent: list[NotFoundError] = []
+    crew = Crew(both, names, jobs)
     try:
         for news in crew.outcomes():
-            if news is None or isinstance(news[1], NotFoundError):
+            if news is None:
                 continue
-            if isinstance(news[1], Exception):
-                raise news[1]
-            found[news[0]] = news[1]
+            name, outcome = news
+            if isinstance(outcome, NotFoundError):
+                absent.append(outcome)
+            elif isinstance(outcome, Exception):
+                raise outcome
+            else:
+                listed.files[name], listed.sources[name] = outcome
     finally:
         crew.stop()
-    return found
+    if names and len(absent) == len(names):
+        raise min(absent, key=str)
+    return listed
 
 
-def published(
-    files: Files, capabilities: CapabilitiesFile, wanted: Wanted | None = None
-) -> list[WheelFile]:
+def published(files: Files, capabilities: CapabilitiesFile, wanted: Wanted) -> list[WheelFile]:
     """Choose the wheels that the ledger is to hold; pure.
 
-    Per package rule the releases in its range, or those of `wanted` where it names the package; no
-    pre-release. Of each, on each machine, what pip would take under the rule's Python tags, and the
-    same with every other build tag. Newest first, packages in the order of the data.
+    Of a package whose rule has a range, the releases in it; of one whose rule has none, those in
+    `wanted`. A pre-release only where it is wanted. Of each, on each machine, what pip would take under
+    the rule's Python tags, and the same with every other build tag. Newest first, packages in the order
+    of the data.
     """
     chosen: dict[str, WheelFile] = {}
     for rule in capabilities.packages:
-        versions = wanted.get(rule.package) if wanted is not None else None
+        pinned = {Version(version) for version in wanted.get(rule.package, ())}
         releases: dict[Version, list[WheelFile]] = {}
         for file in files.get(rule.package, ()):
             releases.setdefault(Version(file.version), []).append(file)
         for version in sorted(releases, reverse=True):
-            if version.is_prerelease or not in_range(str(version), rule.versions):
+            if not in_range(str(version), rule.versions):
                 continue
-            if versions is not None and str(version) not in versions:
+            if version not in pinned and (version.is_prerelease or not rule.versions):
                 continue
             for file in _choices(releases[version], rule):
                 chosen.setdefault(file.filename, file)
@@ -79,7 +110,7 @@ def missing(
     files: Files,
     records: Iterable[WheelEvidence],
     capabilities: CapabilitiesFile,
-    wanted: Wanted | None = None,
+    wanted: Wanted,
 ) -> list[WheelFile]:
     """List the wheels that the index has and the ledger has not, or has with other content; pure."""
     held = {record.filename: record.sha256 for record in records}
@@ -95,7 +126,7 @@ def outdated(
     records: Iterable[WheelEvidence],
     capabilities: CapabilitiesFile,
     gates: GatesFile,
-    wanted: Wanted | None = None,
+    wanted: Wanted,
 ) -> list[WheelFile]:
     """List the wheels in the ledger that were read by other rules than today's; pure."""
     held = {record.filename: record.rules for record in records}
@@ -105,6 +136,28 @@ def outdated(
         if held.get(file.filename)
         not in (None, rules_digest(file.package, file.version, capabilities, gates))
     ]
+
+
+def keep_listing(folder: Path, listing: Listing) -> Path:
+    """Write the listing beside the records, atomically. Raises OutsideError where the disk refuses."""
+    path = folder / LISTING
+    text = msgspec.json.format(msgspec.json.encode(listing), indent=1)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+            part = Path(file.name)
+            try:
+                file.write(text + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+                part.chmod(0o644)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OutsideError(f"{path}: {error.strerror}") from error
+    return path
 
 
 def fill(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from reports.text import plain
+
 if TYPE_CHECKING:
     from matrix.capability import CapabilitiesFile
+    from matrix.configuration import Configuration
     from matrix.evidence.wheelfile import WheelFile
+    from matrix.fill import Listed
+    from matrix.ledger import Ledger
+    from matrix.published import Listing
 
 EXAMPLES = """\b
 Examples:
@@ -18,6 +24,9 @@ Examples:
   nvfp4-matrix refresh --package vllm --jobs 4
   nvfp4-matrix refresh --outdated
 """
+
+_ROUNDS: Final = 5
+"""What a wheel requires shows once it was read; vLLM, FlashInfer, its DSL and the DSL's parts take four."""
 
 
 @click.command(epilog=EXAMPLES)
@@ -41,45 +50,108 @@ def refresh(
 ) -> None:
     """Read the releases that the index has and the ledger has not, and keep them in the ledger.
 
-    Each wheel is kept as soon as it is read: a run that was stopped goes on where it was.
+    Of some packages that is every release in a range, of others what the stacks pin; what a wheel pins
+    shows once it was read, so there may be several rounds. Each wheel is kept as soon as it is read: a run
+    that was stopped goes on where it was.
     """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
     from matrix import fill  # noqa: PLC0415
     from matrix.configuration import Configuration  # noqa: PLC0415
     from matrix.errors import OutsideError  # noqa: PLC0415
     from matrix.evidence.index import Index  # noqa: PLC0415
+    from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.ledger import FOLDER, Ledger  # noqa: PLC0415
+    from matrix.published import Listing, Published  # noqa: PLC0415
     from reports.progress import progress  # noqa: PLC0415
 
     configuration = Configuration()
-    capabilities, gates = configuration.capabilities, configuration.gates
     index, ledger = Index.from_environment(), Ledger(folder or FOLDER)
-    files = fill.ask(index, _known(packages, capabilities))
-    records = ledger.read()
-    todo = fill.missing(files, records, capabilities)
-    if outdated:
-        todo += fill.outdated(files, records, capabilities, gates)
-    if only_list or not todo:
-        click.echo("\n".join(listing(todo)) or "the ledger has every release that the index has")
-        return
-    with progress(len(todo)) as told:
-        failures = fill.fill(
-            todo, index.session, capabilities, gates, ledger=ledger, jobs=jobs, progress=told
-        )
-    click.echo(f"{len(todo) - len(failures)} of {len(todo)} wheels are in the ledger")
-    for file, error in failures:
-        click.echo(f"{file.filename}: {error}", err=True)
+    chosen = _known(packages, configuration.capabilities)
+    nothing = Published((), Listing(listed="", packages={}))
+    listed = fill.ask(index, Knowledge(configuration, nothing).packages)
+    listing = listed.listing(datetime.now(UTC).date().isoformat())
+    if not only_list:
+        fill.keep_listing(ledger.folder, listing)
+    read = 0
+    failures: dict[str, Exception] = {}
+    for _ in range(_ROUNDS):
+        todo = [
+            file
+            for file in _lacking(configuration, listed, listing, ledger, outdated=outdated)
+            if file.package in chosen and file.filename not in failures
+        ]
+        if only_list or not todo:
+            break
+        click.echo(f"to read: {amount(todo)}", err=True)
+        with progress(len(todo)) as told:
+            failed = fill.fill(
+                todo,
+                index.session,
+                configuration.capabilities,
+                configuration.gates,
+                ledger=ledger,
+                jobs=jobs,
+                progress=told,
+            )
+        failures |= {file.filename: error for file, error in failed}
+        read += len(todo) - len(failed)
+    if only_list and todo:
+        click.echo("\n".join(lines(todo)))
+        click.echo(f"to read: {amount(todo)}", err=True)
+    elif not (read or failures):
+        click.echo("the ledger has every release that the index has")
+    else:
+        click.echo(f"{read} of {read + len(failures)} wheels are in the ledger")
+    for filename, error in failures.items():
+        click.echo(f"{plain(filename)}: {plain(str(error)) or type(error).__name__}", err=True)
     if failures:
         raise OutsideError(
-            f"{len(failures)} of {len(todo)} wheels could not be read; the next refresh tries again"
+            f"{len(failures)} of {read + len(failures)} wheels could not be read; "
+            "the next refresh tries again"
         )
 
 
-def listing(files: Sequence[WheelFile]) -> list[str]:
+def _lacking(
+    configuration: Configuration,
+    listed: Listed,
+    listing: Listing,
+    ledger: Ledger,
+    *,
+    outdated: bool,
+) -> list[WheelFile]:
+    """Name what is to be read, as far as the records of today tell what the stacks pin."""
+    from matrix import fill  # noqa: PLC0415
+    from matrix.knowledge import Knowledge  # noqa: PLC0415
+    from matrix.published import Published  # noqa: PLC0415
+
+    records = ledger.read()
+    wanted = Knowledge(configuration, Published(records, listing)).wanted()
+    capabilities = configuration.capabilities
+    todo = fill.missing(listed.files, records, capabilities, wanted)
+    if outdated:
+        todo += fill.outdated(listed.files, records, capabilities, configuration.gates, wanted)
+    return todo
+
+
+def lines(files: Sequence[WheelFile]) -> list[str]:
     """Name wheels by requirement, machine, size and file name, a line each."""
     return [
-        f"{f'{file.package}=={file.version}':<28}  {file.machine:<7}  {_megabytes(file):>8}  {file.filename}"
+        f"{f'{file.package}=={file.version}':<28}  {file.machine:<7}  {_megabytes(file):>9}  "
+        f"{plain(file.filename)}"
         for file in files
     ]
+
+
+def amount(files: Sequence[WheelFile]) -> str:
+    """Say how many wheels these are and how large, as far as the index tells; less of them is fetched."""
+    sizes = [file.size for file in files if file.size is not None]
+    wheels = f"{len(files)} wheel{'' if len(files) == 1 else 's'}"
+    if not sizes:
+        return f"{wheels}; the index states no sizes"
+    unknown = len(files) - len(sizes)
+    rest = f", and {unknown} of which the index states no size" if unknown else ""
+    return f"{wheels} of {sum(sizes) / 1e6:,.1f} MB together{rest}; of most only parts are fetched"
 
 
 def _megabytes(file: WheelFile) -> str:
