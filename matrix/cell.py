@@ -41,7 +41,8 @@ class Contradiction(Model, frozen=True, kw_only=True):
     """Two lamps (or two packages) that disagree, ready to be pasted into an upstream issue.
 
     `kind`: `declared-not-compiled`, `compiled-not-declared`, `trap`, `unreachable`, `packages-disagree`.
-    `text` is plain sentences; `read` lists what was read where.
+    `text` is plain sentences; `read` lists what was read where. `path` is the path that is claimed (or
+    denied), `pieces` those that speak against it.
     """
 
     kind: str
@@ -51,6 +52,8 @@ class Contradiction(Model, frozen=True, kw_only=True):
     capability: str
     text: str
     read: tuple[str, ...] = ()
+    path: str = ""
+    pieces: tuple[str, ...] = ()
 
 
 class StackSummary(Model, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ def contradictions(situation: Situation, told: Sequence[Chapter]) -> list[Contra
             claim = _claim(situation, path)
             if not (path.native and claim):
                 continue
+            if _about_another(situation, path, chapter):
+                continue
             one = _of_path(situation, chapter.capability, path, claim)
             if one and all(other.text != one.text for other in found):
                 found.append(one)
@@ -38,6 +40,16 @@ def contradictions(situation: Situation, told: Sequence[Chapter]) -> list[Contra
 def _claim(situation: Situation, path: Path) -> GateAnswer | None:
     held = situation.held[situation.stack.lead.package]
     return held.gates.get(path.gate or "")
+
+
+def _about_another(s: Situation, path: Path, chapter: Chapter) -> bool:
+    """Say whether a claim that several paths share is, on this GPU, about another one of them."""
+    family = s.target.family
+    return (
+        bool(path.families)
+        and family not in path.families
+        and any(other.gate == path.gate and family in other.families for other in chapter.paths)
+    )
 
 
 def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Contradiction | None:
@@ -51,7 +63,8 @@ def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Co
         if not (denials := _denials(s, pieces)):
             return None
         kind, sentence, guilty = denials[0]
-        return _made(s, capability, kind, f"{claimed}, and {sentence}", claim=claim, pieces=guilty)
+        text = f"{claimed}, and {sentence}"
+        return _made(s, capability, kind, text, path=path.path, claim=claim, pieces=guilty)
     images = [p for p in pieces if _is_own_image(s, p)]
     allowed = not path.families or s.target.family in path.families
     if said == {"no"} and allowed and images and all(p.available == "yes" for p in pieces):
@@ -60,7 +73,15 @@ def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Co
             f"{own} says no to {path.selector} on {target}{why}, and its {s.stack.machine} wheel "
             f"has the kernels: {'; '.join(f'{p.piece}, {p.text}' for p in images)}."
         )
-        return _made(s, capability, "compiled-not-declared", sentence, claim=claim, pieces=images)
+        return _made(
+            s,
+            capability,
+            "compiled-not-declared",
+            sentence,
+            path=path.path,
+            claim=claim,
+            pieces=images,
+        )
     return None
 
 
@@ -101,6 +122,7 @@ def _made(
     kind: str,
     text: str,
     *,
+    path: str,
     claim: GateAnswer,
     pieces: Sequence[PieceAnswer],
 ) -> Contradiction:
@@ -118,4 +140,6 @@ def _made(
         capability=capability,
         text=text,
         read=tuple(dict.fromkeys(read)),
+        path=path,
+        pieces=tuple(dict.fromkeys(piece.piece for piece in pieces)),
     )

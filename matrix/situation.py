@@ -71,11 +71,15 @@ class Situation:
 
     def gate(self, name: str, environment: Environment) -> Answer:
         """Return what any wheel of the stack says under a gate's name; unknown where none does."""
-        for held in self.held.values():
-            if answer := held.gates.get(name):
-                said = answer.slim if environment == "slim" else answer.devel
-                return said.get(str(self.target.capability), "unknown")
-        return "unknown"
+        answer = held.gates[name] if (held := self.claimant(name)) else None
+        if answer is None:
+            return "unknown"
+        said = answer.slim if environment == "slim" else answer.devel
+        return said.get(str(self.target.capability), "unknown")
+
+    def claimant(self, name: str) -> Held | None:
+        """Give the wheel of the stack that answers under a gate's name."""
+        return next((held for held in self.held.values() if name in held.gates), None)
 
     def _entry(self, name: str) -> Piece | None:
         """Pick the entry of the provider's release in this stack; any entry where it has none."""
@@ -186,12 +190,13 @@ def _claimed(
     """Answer where the provider's own check says no or cannot be read; None where it lets it pass."""
     if not piece.gate:
         return None
-    said = s.gate(piece.gate, environment)
+    said, held = s.gate(piece.gate, environment), s.claimant(piece.gate)
+    package = held.record.package if held else piece.package
     if said == "no":
-        text = f"{piece.package} itself says no to {s.target.name} ({piece.gate})"
+        text = f"{package} itself says no to {s.target.name} ({piece.gate})"
         return PieceAnswer(piece.piece, "no", "no", "arch_guard", text, where)
     if said == "unknown":
-        text = f"what {piece.package} says of {s.target.name} could not be read ({piece.gate})"
+        text = f"what {package} says of {s.target.name} could not be read ({piece.gate})"
         return PieceAnswer(piece.piece, "unknown", "unknown", "not_measured", text, where)
     return None
 

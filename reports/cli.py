@@ -10,7 +10,7 @@ import click
 
 from matrix.errors import MatrixError
 
-COMMANDS: Final = ("show", "pins", "audit", "refresh")
+COMMANDS: Final = ("show", "pins", "plan", "audit", "refresh")
 
 EXAMPLES = """\b
 Examples:

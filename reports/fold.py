@@ -34,10 +34,7 @@ class Row(NamedTuple):
     @property
     def label(self) -> str:
         """`0.33.0`, or oldest to newest of a range; a stack written by hand has its name."""
-        newest, oldest = self.stacks[0], self.stacks[-1]
-        if self.series == WRITTEN:
-            return newest.name
-        return newest.version if newest is oldest else f"{oldest.version} \u2013 {newest.version}"
+        return self.stacks[0].name if self.series == WRITTEN else span(self.stacks)
 
     @property
     def title(self) -> str:
@@ -60,6 +57,12 @@ class Column(NamedTuple):
             if seen is not None:
                 return seen
         return None
+
+
+def span(stacks: Sequence[StackSummary]) -> str:
+    """Name a run of releases, given newest first: one version, or the oldest and the newest."""
+    newest, oldest = stacks[0], stacks[-1]
+    return newest.version if newest is oldest else f"{oldest.version} \u2013 {newest.version}"
 
 
 def series(stack: StackSummary) -> str:

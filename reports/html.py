@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from matrix.cell import Item, Report
 from matrix.vocabulary import VERDICTS
+from reports.contradictions import fold
 from reports.fold import series
 from reports.marks import GLYPHS, LAMPS, MEANINGS, SIGNS, Face, face, lamps
 from reports.text import plain
@@ -27,13 +28,14 @@ def render(report: Report, *, headline: tuple[str, ...] = ("gemm", "moe")) -> st
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
-    data = msgspec.json.encode(payload(report, headline)).decode()
+    data = payload(report, headline)
+    text = msgspec.json.encode(data).decode()
     return environment.get_template("page.html.j2").render(
         generated=plain(report.generated),
         date=_date(report.generated),
         stacks=len(report.stacks),
         cells=len(report.cells),
-        contradictions=len(report.contradictions),
+        contradictions=len(data["contradictions"]),
         targets=report.targets,
         verdicts=[(verdict, GLYPHS[verdict], MEANINGS[verdict]) for verdict in VERDICTS],
         lamps=LAMPS,
@@ -41,7 +43,7 @@ def render(report: Report, *, headline: tuple[str, ...] = ("gemm", "moe")) -> st
         css=_part("page.css"),
         js=Markup("").join(_part(name) for name in ("fold.js", "draw.js", "page.js")),
         # Only "<" can end a script element or open a comment inside one.
-        data=Markup(data.replace("<", "\\u003c")),  # noqa: S704
+        data=Markup(text.replace("<", "\\u003c")),  # noqa: S704
     )
 
 
@@ -97,7 +99,19 @@ def payload(report: Report, headline: tuple[str, ...] = ()) -> dict[str, Any]:
         "evidence": evidence.values,
         "strings": front_coded(words),
         "cells": cells,
-        "contradictions": report.contradictions,
+        "contradictions": [
+            {
+                "kind": one.kind,
+                "capability": one.capability,
+                "label": one.label,
+                "where": one.where,
+                "stacks": [stacks[name] for name in one.stacks],
+                "places": one.places,
+                "text": one.newest.text,
+                "read": one.newest.read,
+            }
+            for one in fold(report)
+        ],
     }
 
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from matrix.cell import Contradiction, Report
+from matrix.cell import Report
 from matrix.vocabulary import ENVIRONMENTS, VERDICTS
+from reports.contradictions import Folded, fold
 from reports.fold import Column, Row, by_capability, columns, differs, rows
 from reports.marks import GLYPHS, LAMPS, SIGNS, Face, code
 from reports.text import plain
@@ -50,20 +51,19 @@ def render(
     Steps: everything; fewer contradictions; only the newest row of each capability that is no
     `headline`, then of all; counts; one line.
     """
+    found = fold(report)
     steps: tuple[Callable[[], str], ...] = (
-        lambda: _full(report, link, len(report.contradictions)),
-        lambda: _full(report, link, _FEW),
-        lambda: _summary(report, link, headline),
-        lambda: _summary(report, link, ()),
-        lambda: _counts(report, link),
+        lambda: _full(report, found, link, len(found)),
+        lambda: _full(report, found, link, _FEW),
+        lambda: _summary(report, found, link, headline),
+        lambda: _summary(report, found, link, ()),
+        lambda: _counts(report, found, link),
     )
     for step in steps:
         text = step()
         if len(text) <= limit:
             return text
-    text = (
-        f"Left out: all {len(report.cells)} cells and {len(report.contradictions)} contradictions."
-    )
+    text = f"Left out: all {len(report.cells)} cells and {len(found)} contradictions."
     return (text + _see(link))[:limit] if len(text + _see(link)) <= limit else text[:limit]
 
 
@@ -81,33 +81,33 @@ def _see(link: str | None) -> str:
     return f" See all of it: {plain(link)}"
 
 
-def _head(report: Report) -> str:
+def _head(report: Report, found: Sequence[Folded]) -> str:
     return (
         "## NVFP4 on Blackwell: what really works\n\n"
         f"As of {span(report.generated)}: {len(report.stacks)} stacks, {len(report.targets)} targets, "
-        f"{len(report.cells)} cells, {len(report.contradictions)} contradictions.\n"
+        f"{len(report.cells)} cells, {len(found)} contradictions.\n"
     )
 
 
-def _full(report: Report, link: str | None, most: int) -> str:
-    parts = [_head(report)]
+def _full(report: Report, found: Sequence[Folded], link: str | None, most: int) -> str:
+    parts = [_head(report, found)]
     for name, cells in by_capability(report).items():
         parts.append(f"### {escape(name)}\n\n" + _table(report, rows(report.stacks, cells)))
-    parts.append(_contradictions(report.contradictions[:most]))
-    left = len(report.contradictions) - most
+    parts.append(_contradictions(found[:most]))
+    left = len(found) - most
     if left > 0:
-        parts.append(
-            f"**Left out: {left} of {len(report.contradictions)} contradictions.**{_see(link)}\n"
-        )
+        parts.append(f"**Left out: {left} of {len(found)} contradictions.**{_see(link)}\n")
     elif link is not None:
         parts.append(f"With the evidence of each cell: {plain(link)}\n")
     parts.append(_legend())
     return "\n".join(part for part in parts if part)
 
 
-def _summary(report: Report, link: str | None, whole: Sequence[str]) -> str:
+def _summary(
+    report: Report, found: Sequence[Folded], link: str | None, whole: Sequence[str]
+) -> str:
     """Tell of each capability not in `whole` the newest row per series, and how much that leaves out."""
-    parts = [_head(report)]
+    parts = [_head(report, found)]
     total = kept = kept_cells = 0
     for name, cells in by_capability(report).items():
         folded = rows(report.stacks, cells)
@@ -120,18 +120,18 @@ def _summary(report: Report, link: str | None, whole: Sequence[str]) -> str:
         kept += len(newest)
         kept_cells += sum(len(row.faces) * len(row.stacks) for row in newest)
         parts.append(f"### {escape(name)}\n\n" + _table(report, newest))
-    parts.append(_contradictions(report.contradictions[:_FEW]))
-    shown = min(_FEW, len(report.contradictions))
+    parts.append(_contradictions(found[:_FEW]))
+    shown = min(_FEW, len(found))
     parts.append(
         f"**Left out: {total - kept} of {total} rows ({len(report.cells) - kept_cells} of "
-        f"{len(report.cells)} cells) and {len(report.contradictions) - shown} of "
-        f"{len(report.contradictions)} contradictions.**{_see(link)}\n"
+        f"{len(report.cells)} cells) and {len(found) - shown} of "
+        f"{len(found)} contradictions.**{_see(link)}\n"
     )
     parts.append(_legend())
     return "\n".join(part for part in parts if part)
 
 
-def _counts(report: Report, link: str | None) -> str:
+def _counts(report: Report, found: Sequence[Folded], link: str | None) -> str:
     """How many cells of each capability have which verdict."""
     head = ("capability", *(f"{GLYPHS[verdict]} {verdict}" for verdict in VERDICTS))
     body = []
@@ -141,9 +141,9 @@ def _counts(report: Report, link: str | None) -> str:
     total = sum(len(rows(report.stacks, cells)) for cells in by_capability(report).values())
     left = (
         f"**Left out: the tables ({total} rows, {len(report.cells)} cells, counted above) and "
-        f"{len(report.contradictions)} contradictions.**{_see(link)}\n"
+        f"{len(found)} contradictions.**{_see(link)}\n"
     )
-    return "\n".join((_head(report), _lines(head, body), left))
+    return "\n".join((_head(report, found), _lines(head, body), left))
 
 
 def _table(report: Report, folded: Sequence[Row]) -> str:
@@ -191,14 +191,16 @@ def _lines(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _contradictions(found: Sequence[Contradiction]) -> str:
+def _contradictions(found: Sequence[Folded]) -> str:
     if not found:
         return ""
     lines = ["### Contradictions\n"]
     for one in found:
-        where = f"{one.stack} {one.target} {one.machine} {one.capability}"
-        lines.append(f"- **{escape(one.kind)}** {span(where)}: {escape(one.text)}")
-        lines.extend(f"  - {span(source)}" for source in one.read)
+        where = span(f"{one.label} on {one.where}")
+        lines.append(
+            f"- **{escape(one.kind)}**, {escape(one.capability)}, {where}: {escape(one.newest.text)}"
+        )
+        lines.extend(f"  - {span(source)}" for source in one.newest.read)
     return "\n".join(lines) + "\n"
 
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from matrix.cell import Cell, Contradiction, Report
+from matrix.cell import Cell, Report
 from matrix.vocabulary import ENVIRONMENTS, Verdict
+from reports.contradictions import Folded, fold
 from reports.fold import Column, Row, by_capability, columns, differs, rows
 from reports.marks import ASCII, GLYPHS, LAMPS, MEANINGS, SIGNS, Face, face, lamps
 from reports.text import plain
@@ -30,7 +31,7 @@ _TONES: Final = {"good": "green", "part": "yellow", "bad": "red", "none": "dim"}
 _TOP_CONTRADICTIONS: Final = 5
 _EVIDENCE_CELLS: Final = 4
 _LABEL_LIMIT: Final = 30
-_WIDE: Final = 120
+_LABEL_NARROW: Final = 21
 
 
 def render(
@@ -76,7 +77,7 @@ def render(
         for found in report.contradictions
         if (found.stack, found.target, found.machine, found.capability) in keys
     ]
-    _contradictions(console, wanted)
+    _contradictions(console, fold(report, wanted), len(wanted))
     if shown:
         _legend(console, shown)
         _hints(console, report, shown)
@@ -95,8 +96,12 @@ def _capability(
     order = [environment for environment in ENVIRONMENTS if environment in environments]
     label = min(max((len(plain(row.label)) for row in folded), default=0) + 2, _LABEL_LIMIT)
     label = max(label, *(min(len(plain(row.series)), _LABEL_LIMIT) for row in folded), 12)
+    if len(_chunks(shown, console.width - label - 1)) > len(
+        _chunks(shown, console.width - _LABEL_NARROW - 1)
+    ):
+        label = min(label, _LABEL_NARROW)  # long names wrap rather than cut the table in two
     words = _fits(shown, folded, order, label, console.width)
-    room = console.width - label - 2
+    room = console.width - label - 1
     parts = [shown] if words else _chunks(shown, room)
     for number, part in enumerate(parts, start=1):
         title = Text(plain(name), style="bold")
@@ -231,24 +236,31 @@ def _entry(console: Console, name: Text, told: Text) -> None:
     console.print(grid)
 
 
-def _contradictions(console: Console, found: Sequence[Contradiction]) -> None:
+def _contradictions(console: Console, found: Sequence[Folded], cells: int) -> None:
     if not found:
         return
-    console.print(Text(f"Contradictions: {len(found)}", style="bold"))
-    for one in found[:_TOP_CONTRADICTIONS]:
-        line = Text("  ")
-        if console.width >= _WIDE:
-            line.append(f"{plain(one.kind)}  ", style="red")
-        line.append(
-            f"{plain(one.stack)} {plain(one.target)} {plain(one.capability)}: ", style="bold"
-        )
-        line.append(plain(one.text))
-        line.truncate(console.width, overflow="ellipsis")
-        console.print(line)
-    if len(found) > _TOP_CONTRADICTIONS:
-        rest = len(found) - _TOP_CONTRADICTIONS
-        console.print(Text(f"  … and {rest} more: --format json or html lists all", style="dim"))
+    heading = Text(f"Contradictions: {len(found)}", style="bold")
+    if cells > len(found):
+        heading.append(f"  in {cells} places", style="dim")
+    console.print(heading)
+    told = _one_of_each(found)[:_TOP_CONTRADICTIONS]
+    for one in told:
+        line = Text(plain(one.kind), style="red")
+        line.append(f"  {plain(one.capability)}  {plain(one.label)}  {plain(one.where)}", "bold")
+        console.print(_indented(line, 2))
+        console.print(_indented(Text(plain(one.newest.text)), 4))
+    if len(found) > len(told):
+        rest = len(found) - len(told)
+        console.print(Text(f"  … and {rest} more: --format html lists all", style="dim"))
     console.print()
+
+
+def _one_of_each(found: Sequence[Folded]) -> list[Folded]:
+    """Put the first of each kind and capability before the others: five of one kind say less."""
+    first: dict[tuple[str, str], Folded] = {}
+    for one in found:
+        first.setdefault((one.kind, one.capability), one)
+    return list(first.values())
 
 
 def _legend(console: Console, cells: Sequence[Cell]) -> None:
@@ -260,21 +272,26 @@ def _legend(console: Console, cells: Sequence[Cell]) -> None:
             console.print(line.append(meaning, style="default"))
     lit = ", ".join(f"{letter} {name}" for name, letter, _ in LAMPS)
     signs = ", ".join(f"{sign} {meaning}" for sign, meaning in SIGNS)
-    console.print(_wrapped(f"lamps, in this order: {lit}. In a lamp's place: {signs}."))
+    console.print(_indented(Text(f"lamps, in this order: {lit}. In a lamp's place: {signs}."), 2))
     environments = {cell.environment for cell in cells}
     if len(environments) > 1:
         console.print(
-            _wrapped("slim: what pip installs. devel: plus nvcc and ninja, shown where it differs.")
+            _indented(
+                Text(
+                    "slim: what pip installs. devel: plus nvcc and ninja, shown where it differs."
+                ),
+                2,
+            )
         )
     console.print()
 
 
-def _wrapped(text: str) -> Table:
-    """`text` wrapped under an indent of two."""
+def _indented(text: Text, indent: int) -> Table:
+    """`text` wrapped under an indent."""
     grid = Table.grid(padding=0)
-    grid.add_column(width=2)
-    grid.add_column()
-    grid.add_row("", Text(text))
+    grid.add_column(width=indent)
+    grid.add_column(overflow="fold")
+    grid.add_row("", text)
     return grid
 
 

@@ -44,7 +44,7 @@ Examples:
 @click.option(
     "--capability", "capabilities", multiple=True, metavar="CAPABILITY", help="gemm, moe, …"
 )
-@click.option("--all", "everything", is_flag=True, help="Every capability, not gemm and moe alone.")
+@click.option("--all", "everything", is_flag=True, help="Every capability and target.")
 @click.option("--evidence", is_flag=True, help="Print each cell's evidence (text).")
 @click.option(
     "--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="How."
@@ -66,14 +66,18 @@ def show(
 ) -> None:
     """Show what is known of every stack on every target. Reads nothing but what lies on this machine.
 
-    Text and Markdown show the capabilities gemm and moe unless others are named; HTML and JSON hold all.
+    Text and Markdown show gemm and moe on the GPUs that have FP4 hardware, unless others are named or
+    --all; HTML and JSON hold everything.
     """
     from matrix.knowledge import Knowledge  # noqa: PLC0415
 
     knowledge = Knowledge.load()
     headline = [c.name for c in knowledge.configuration.capabilities.capabilities if c.headline]
-    if not capabilities and not everything and form in ("text", "markdown"):
+    brief = not everything and form in ("text", "markdown")
+    if brief and not capabilities:
         capabilities = tuple(headline)
+    if brief and not targets:
+        targets = tuple(target.name for target in knowledge.configuration.targets if target.fp4)
     report = knowledge.report(
         generated=_now(),
         stacks=stacks,

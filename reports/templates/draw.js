@@ -106,14 +106,15 @@ function drawHistory() {
 }
 let most = BATCH;
 function drawContradictions() {
+  const q = state.q.toLowerCase();
   const wanted = data.contradictions.filter((one) => one.capability === state.capability
-    && (!state.target || one.target === state.target) && (!state.machine || one.machine === state.machine)
-    && one.stack.toLowerCase().includes(state.q.toLowerCase()));
+    && one.places.some(([target, machine]) => (!state.target || target === state.target) && (!state.machine || machine === state.machine))
+    && one.stacks.some((s) => data.stacks[s].name.toLowerCase().includes(q)));
   $("contradictions-title").textContent = `Contradictions in ${state.capability}: ${wanted.length}`;
   $("list").replaceChildren(...wanted.slice(0, most).map((one) => {
     const copy = el("button", { type: "button", text: "Copy" });
-    copy.addEventListener("click", () => copyText(copy, [`${one.stack}, ${one.target} (${one.machine}), ${one.capability}: ${one.kind}`, "", one.text, "", ...one.read.map((line) => `- ${line}`)].join("\n")));
-    return el("li", {}, el("span", { class: "what" }, el("b", { text: one.kind }), `  ${one.stack} · ${one.target} ${one.machine}`), el("p", { text: one.text }), el("ul", {}, ...one.read.map((line) => el("li", { class: "where", text: line }))), copy);
+    copy.addEventListener("click", () => copyText(copy, [`${one.label}, ${one.where}, ${one.capability}: ${one.kind}`, "", one.text, "", ...one.read.map((line) => `- ${line}`)].join("\n")));
+    return el("li", {}, el("span", { class: "what" }, el("b", { text: one.kind }), `  ${one.label} · ${one.where}`), el("p", { text: one.text }), el("ul", {}, ...one.read.map((line) => el("li", { class: "where", text: line }))), copy);
   }));
   $("more").hidden = wanted.length <= most;
   $("more").textContent = `Show ${wanted.length - most} more`;

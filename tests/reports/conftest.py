@@ -152,6 +152,8 @@ def build_report(
                 f"vllm-{version}-cp38-abi3-manylinux1_aarch64.whl: vllm/_C.abi3.so: sm_100a, sm_120a",
                 "vllm/model_executor/layers/quantization/modelopt.py:912: min_capability 100",
             ),
+            path="vllm.cutlass-dense",
+            pieces=("vllm.cutlass-gemm",),
         )
         for version in releases[1:7]
     )
