@@ -1,0 +1,224 @@
+"""Tiny wheels, and an index on loopback that serves them whole, by range, slowly or broken."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+PEP_691 = "application/vnd.pypi.simple.v1+json"
+
+
+class MakeWheel(Protocol):
+    """Writes a wheel; `recorded` overrides RECORD's hash of members."""
+
+    def __call__(
+        self,
+        package: str,
+        version: str,
+        members: Mapping[str, bytes] | None = None,
+        *,
+        tag: str = "py3-none-any",
+        requires: Sequence[str] = (),
+        metadata: bytes | None = None,
+        recorded: Mapping[str, bytes] | None = None,
+    ) -> Path: ...
+
+
+@pytest.fixture
+def make_wheel(tmp_path: Path) -> MakeWheel:
+    def make(
+        package: str,
+        version: str,
+        members: Mapping[str, bytes] | None = None,
+        *,
+        tag: str = "py3-none-any",
+        requires: Sequence[str] = (),
+        metadata: bytes | None = None,
+        recorded: Mapping[str, bytes] | None = None,
+    ) -> Path:
+        stem = f"{package.replace('-', '_')}-{version}"
+        info = f"{stem}.dist-info"
+        lines = ["Metadata-Version: 2.1", f"Name: {package}", f"Version: {version}"]
+        lines += [f"Requires-Dist: {each}" for each in requires]
+        content = dict(members or {})
+        content[f"{info}/METADATA"] = metadata or "\n".join([*lines, ""]).encode()
+        content[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nTag: {tag}\n".encode()
+        rows = []
+        for name, body in content.items():
+            digest = hashlib.sha256((recorded or {}).get(name, body)).digest()
+            text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+            rows.append(f"{name},sha256={text},{len(body)}")
+        folder = tmp_path / "wheels"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{stem}-{tag}.whl"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, body in content.items():
+                file.writestr(name, body)
+            file.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
+        return path
+
+    return make
+
+
+class Shelf(ThreadingHTTPServer):
+    """An index and its files; faults are set by attribute."""
+
+    daemon_threads = True
+    request_queue_size = 64
+    ranges = True
+    sizes = True
+    page: tuple[int, str, bytes] | None = None  # answer every project page so
+    cuts = 0  # how many answers of files are cut in their middle
+    only_range = False  # cut no answer to a request for the tail
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.wheels: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.hang = threading.Event()
+        """Set: files are answered at once. Clear: they hang until it is set, pages do not."""
+        self.hang.set()
+        self.hanging = threading.Event()
+        self.pages = threading.Event()
+        """The same for pages."""
+        self.pages.set()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent: clients that hang up are what is tested."""
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def add(self, path: Path, content: bytes | None = None) -> str:
+        """Put a wheel on the shelf, or other content under its name; return its URL."""
+        self.wheels[path.name] = path.read_bytes() if content is None else content
+        return f"{self.base}/files/{path.name}"
+
+    def fetched(self) -> list[str]:
+        """Names of the files that were asked for, each once."""
+        return list(dict.fromkeys(p.removeprefix("/files/") for p in self.asked if "/files/" in p))
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Shelf
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        kind, _, name = self.path.strip("/").partition("/")
+        if kind == "simple":
+            self.server.pages.wait(20)
+            self._page(name.strip("/"))
+        else:
+            self._file(self.server.wheels.get(name))
+
+    def _page(self, project: str) -> None:
+        if self.server.page is not None:
+            status, kind, body = self.server.page
+            self._answer(status, body, {"Content-Type": kind})
+            return
+        files: list[dict[str, Any]] = [
+            {
+                "filename": name,
+                "url": f"{self.server.base}/files/{name}",
+                "hashes": {"sha256": hashlib.sha256(content).hexdigest()},
+                **({"size": len(content)} if self.server.sizes else {}),
+            }
+            for name, content in self.server.wheels.items()
+            if name.partition("-")[0].replace("_", "-") == project
+        ]
+        page = {"meta": {"api-version": "1.1"}, "name": project, "files": files}
+        found = 200 if files else 404
+        self._answer(found, json.dumps(page).encode(), {"Content-Type": PEP_691})
+
+    def _file(self, content: bytes | None) -> None:
+        if content is None:
+            self._answer(404, b"", {})
+            return
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if not self.server.hang.is_set():
+            self.server.hanging.set()
+            self.server.hang.wait(20)
+        if wanted is None or not self.server.ranges:
+            self._answer(200, content, {}, cut=True)
+            return
+        total = len(content)
+        start = int(wanted[1]) if wanted[1] else max(0, total - int(wanted[2]))
+        end = min(total, int(wanted[2]) + 1) if wanted[1] and wanted[2] else total
+        held = {"Content-Range": f"bytes {start}-{end - 1}/{total}"}
+        cut = bool(wanted[1]) or not self.server.only_range
+        self._answer(206, content[start:end], held, cut=cut)
+
+    def _answer(
+        self, status: int, body: bytes, headers: Mapping[str, str], *, cut: bool = False
+    ) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if cut and self.server.cuts:
+            self.server.cuts -= 1
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+        else:
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """The one index that this process and its children know, asked once, for a second at most."""
+    with Shelf() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        monkeypatch.setenv("PIP_INDEX_URL", f"{running.base}/simple")
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        monkeypatch.setenv("PIP_TIMEOUT", "10")
+        for name in ("PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield running
+        running.hang.set()
+        running.pages.set()
+        running.shutdown()
+        thread.join()
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line in this process; returns exit code, stdout, stderr."""
+    from reports.cli import main  # noqa: PLC0415
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nvfp4-matrix", *map(str, arguments)])
+        code: Any = 0
+        capfd.readouterr()
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        told = capfd.readouterr()
+        return code, told.out, told.err
+
+    return run
