@@ -32,7 +32,7 @@ Examples:
   nvfp4-matrix plan --target sm121 --capability gemm --capability moe
   nvfp4-matrix plan --stack 'vllm>=0.20' --machine aarch64 --environment devel
   nvfp4-matrix plan --target sm90                    the control, only when asked for
-  nvfp4-matrix plan --json >> plan.json
+  nvfp4-matrix plan --json > plan.json
 
 \b
 In a workflow, with the JSON as output `plan` of an earlier job:
@@ -77,14 +77,17 @@ def plan(
 
     knowledge = Knowledge.load()
     gpus = _gpus(knowledge, targets, machines)
+    chosen = stacks or (_newest(knowledge),)
     report = knowledge.report(
         generated="",
-        stacks=stacks or (_newest(knowledge),),
+        stacks=chosen,
         targets=[gpu.name for gpu in gpus],
         machines=machines,
         environments=environments,
         capabilities=capabilities,
     )
+    if not stacks:
+        click.echo(f"planning {chosen[0]}, the newest stack; --stack chooses others", err=True)
     made = planned(report, controls={gpu.name for gpu in gpus if not gpu.fp4})
     click.echo(_json(made) if as_json else _text(made, report), nl=False)
     count = len(made.jobs)
@@ -99,12 +102,10 @@ def plan(
 
 
 def _newest(knowledge: Knowledge) -> str:
-    """Name the newest stack, and say on stderr that it was chosen."""
+    """Name the newest stack. Raises NotFoundError where there is none."""
     if not knowledge.stacks:
         raise NotFoundError("there is no stack to plan for: the ledger holds no wheel of one")
-    name = knowledge.stacks[0].name
-    click.echo(f"planning {name}, the newest stack; --stack chooses others", err=True)
-    return name
+    return knowledge.stacks[0].name
 
 
 def _gpus(knowledge: Knowledge, asked: Sequence[str], machines: Sequence[str]) -> list[Target]:
@@ -185,7 +186,13 @@ def _text(made: Plan, report: Report) -> str:
     environments = tuple(dict.fromkeys(cell.environment for cell in report.cells))
 
     def table(lines: Iterable[Line], unit: str) -> None:
-        grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        grid = Table(
+            box=None,
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+            header_style="bold",
+            show_header=unit == "jobs",
+        )
         for heading in ("stack", "target", "machine"):
             grid.add_column(heading, overflow="fold")
         grid.add_column(unit, justify="right")
@@ -230,7 +237,7 @@ def _text(made: Plan, report: Report) -> str:
 
 
 def _of_jobs(made: Plan) -> dict[str, Places]:
-    """What is probed where, by stack."""
+    """Tell what is probed where, by stack."""
     found: dict[str, Places] = {}
     for job in made.jobs:
         found.setdefault(job.stack, {})[job.target, job.machine] = {
@@ -240,7 +247,7 @@ def _of_jobs(made: Plan) -> dict[str, Places]:
 
 
 def _by_reason(made: Plan) -> dict[tuple[str, str], dict[str, Places]]:
-    """What is pruned where, by verdict and reason, then by stack; the commonest reason first."""
+    """Tell what is pruned where, by verdict and reason, then by stack; the commonest reason first."""
     found: dict[tuple[str, str], dict[str, Places]] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for one in made.pruned:
@@ -253,38 +260,37 @@ def _by_reason(made: Plan) -> dict[tuple[str, str], dict[str, Places]]:
 
 def _lines(stacks: Sequence[StackSummary], told: Mapping[str, Places]) -> Iterator[Line]:
     """Fold neighbouring releases of one series with the same places, and machines that say the same."""
-    from reports.fold import WRITTEN, series  # noqa: PLC0415
+    from reports.fold import WRITTEN, Row, series  # noqa: PLC0415
     from reports.text import plain  # noqa: PLC0415
+
+    def shared(stack: StackSummary) -> tuple[Places | None, str]:
+        # A stack with a name by hand is no release, and shares nothing with its neighbour.
+        return told.get(stack.name), stack.name if series(stack) == WRITTEN else ""
 
     families: dict[str, list[StackSummary]] = {}
     for stack in stacks:
         families.setdefault(series(stack), []).append(stack)
     for name, members in families.items():
-        # A stack with a name by hand is no release, so that it is a run of its own.
-        runs = groupby(members, lambda s: (told.get(s.name), s.name if name == WRITTEN else ""))
-        for (places, _), run in runs:
+        for (places, _), run in groupby(members, shared):
             if not places:
                 continue
-            same = list(run)
-            newest, oldest = same[0], same[-1]
-            if name == WRITTEN:
-                label = newest.name
-            elif newest is oldest:
-                label = f"{name} {newest.version}"
-            else:
-                label = f"{name} {oldest.version} \u2013 {newest.version}"
+            row = Row(name, tuple(run), {})
             together: dict[tuple[str, What], list[str]] = {}
             for (target, machine), what in places.items():
                 together.setdefault((target, frozenset(what)), []).append(machine)
-            for (target, what_), machines in together.items():
-                count = len(same) * len(machines)
-                yield Line(plain(label), plain(target), tuple(machines), count, what_)
+            for (target, found), machines in together.items():
+                count = len(row.stacks) * len(machines)
+                yield Line(plain(row.title), plain(target), tuple(machines), count, found)
 
 
 def _words(what: What, environments: Sequence[Environment]) -> str:
-    """Name capabilities; the environment beside one that is not meant in all of them."""
-    words = []
+    """Name capabilities; last, and behind their environment, those that are not meant in all of them."""
+    where: dict[str, list[str]] = {}
     for name in sorted({capability for _, capability in what}):
-        where = [environment for environment in environments if (environment, name) in what]
-        words.append(name if len(where) == len(environments) else f"{name} ({', '.join(where)})")
-    return ", ".join(words)
+        inside = [environment for environment in environments if (environment, name) in what]
+        everywhere = len(inside) == len(environments)
+        where.setdefault("" if everywhere else ", ".join(inside), []).append(name)
+    return "; ".join(
+        f"{inside}: {', '.join(names)}" if inside else ", ".join(names)
+        for inside, names in sorted(where.items())
+    )

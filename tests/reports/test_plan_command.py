@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from matrix.cell import Report
+from matrix.configuration import Configuration
+from matrix.knowledge import Knowledge, NamedStack
+from reports.cli import main
+
+
+class Told(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Told]
+
+
+class Known:
+    """Knowledge of a report that is already folded."""
+
+    def __init__(self, report: Report) -> None:
+        self.whole = report
+        self.configuration = Configuration()
+        self.stacks = [NamedStack(stack.name, {"vllm": stack.version}) for stack in report.stacks]
+
+    def report(
+        self,
+        *,
+        generated: str,
+        stacks: tuple[str, ...],
+        targets: list[str],
+        machines: tuple[str, ...],
+        environments: tuple[str, ...],
+        capabilities: tuple[str, ...],
+    ) -> Report:
+        return msgspec.structs.replace(
+            self.whole,
+            generated=generated,
+            cells=tuple(
+                cell
+                for cell in self.whole.cells
+                if ("all" in stacks or cell.stack in stacks)
+                and cell.target in targets
+                and (not machines or cell.machine in machines)
+                and (not environments or cell.environment in environments)
+                and (not capabilities or cell.capability in capabilities)
+            ),
+        )
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command on what the program comes with."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> Told:
+        monkeypatch.setattr(sys, "argv", ["nvfp4-matrix", "plan", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        told = capsys.readouterr()
+        return Told(code, told.out, told.err)
+
+    return run
+
+
+@pytest.fixture
+def run(real: Run, report: Report, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command on the tests' report."""
+    monkeypatch.setattr(Knowledge, "load", lambda: Known(report))
+    return real
+
+
+def plan(told: Told) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(told.out)
+    return decoded
+
+
+def test_without_a_stack_the_newest_is_planned_and_stderr_says_so(run: Run) -> None:
+    told = run("--json")
+    assert {entry["stack"] for entry in plan(told)["include"]} == {"vllm==0.33.0"}
+    assert told.err == "planning vllm==0.33.0, the newest stack; --stack chooses others\n"
+
+
+def test_a_stack_that_is_named_is_planned_without_a_word(run: Run) -> None:
+    told = run("--json", "--stack", "vllm==0.32.1")
+    assert {entry["stack"] for entry in plan(told)["include"]} == {"vllm==0.32.1"}
+    assert told.err == ""
+
+
+def test_the_control_is_planned_only_when_it_is_asked_for(run: Run) -> None:
+    told = plan(run("--json"))
+    everything = told["include"] + told["pruned"]
+    assert "sm90" not in {entry["target"] for entry in everything}
+    asked = plan(run("--json", "--target", "sm90"))["include"]
+    assert [(entry["target"], entry["machine"]) for entry in asked] == [
+        ("sm90", "x86_64"),
+        ("sm90", "aarch64"),
+    ]
+
+
+def test_an_entry_is_what_a_workflow_needs(run: Run) -> None:
+    told = run("--json", "--stack", "vllm==0.31.0", "--target", "sm121", "--capability", "gemm")
+    assert plan(told) == {
+        "include": [
+            {
+                "stack": "vllm==0.31.0",
+                "target": "sm121",
+                "machine": "aarch64",
+                "environments": ["devel"],
+                "capabilities": ["gemm"],
+                "cells": {"devel": ["gemm"]},
+                "runs_on": ["self-hosted", "linux", "arm64", "gpu", "sm121"],
+            }
+        ],
+        "pruned": [
+            {
+                "stack": "vllm==0.31.0",
+                "target": "sm121",
+                "machine": "aarch64",
+                "environment": "slim",
+                "capability": "gemm",
+                "verdict": "broken",
+                "reason": "no_kernel_image",
+            }
+        ],
+    }
+
+
+def test_capabilities_of_an_entry_are_told_once(run: Run) -> None:
+    (entry,) = plan(run("--json", "--target", "sm121"))["include"]
+    assert entry["capabilities"] == list(dict.fromkeys(entry["capabilities"]))
+    assert set(entry["capabilities"]) == {n for names in entry["cells"].values() for n in names}
+
+
+def test_filters_narrow_what_is_probed(run: Run) -> None:
+    told = run(
+        "--json", "--machine", "x86_64", "--environment", "slim", "--capability", "gemm",
+    )  # fmt: skip
+    include = plan(told)["include"]
+    assert {entry["machine"] for entry in include} == {"x86_64"}
+    assert all(entry["cells"] == {"slim": ["gemm"]} for entry in include)
+
+
+def test_releases_with_the_same_jobs_are_one_line(run: Run) -> None:
+    lines = run("--stack", "all", "--target", "sm121", "--capability", "gemm").out.splitlines()
+    assert lines[0] == "4 jobs, 5 of 16 cells to probe"
+    assert "vllm 0.33.0           sm121   aarch64     1  gemm" in lines
+    assert "vllm 0.31.0 \u2013 0.32.1  sm121   aarch64     3  devel: gemm" in lines
+
+
+def test_what_is_pruned_stands_under_its_verdict_and_reason(run: Run) -> None:
+    lines = run("--stack", "all", "--target", "sm121", "--capability", "gemm").out.splitlines()
+    start = lines.index("broken: no_kernel_image")
+    assert lines[start + 1 : start + 3] == [
+        "vllm 0.31.0 \u2013 0.32.1  sm121  aarch64  3  slim: gemm",
+        "vllm 0.24.0 \u2013 0.28.0  sm121  aarch64  4  gemm",
+    ]
+    assert "Not sent to a runner: 11 cells" in lines
+
+
+def test_no_job_is_told_on_stderr_and_the_object_stays_whole(run: Run) -> None:
+    told = run(
+        "--json", "--stack", "vllm==0.24.0", "--target", "sm121", "--capability", "gemm",
+    )  # fmt: skip
+    assert told.code == 0
+    assert plan(told)["include"] == []
+    assert told.err == "nvfp4-matrix: no job: every cell is pruned\n"
+
+
+@pytest.mark.parametrize(("releases", "warned"), [(36, False), (37, True)])
+def test_more_jobs_than_github_takes_are_told_on_stderr(
+    real: Run,
+    large: Report,
+    monkeypatch: pytest.MonkeyPatch,
+    releases: int,
+    warned: bool,  # noqa: FBT001
+) -> None:
+    kept = {stack.name for stack in large.stacks[:releases]}
+    cells = [
+        msgspec.structs.replace(cell, verdict="likely", reason="")
+        for cell in large.cells
+        if cell.stack in kept and cell.target != "sm90"
+    ]
+    few = msgspec.structs.replace(large, cells=tuple(cells))
+    monkeypatch.setattr(Knowledge, "load", lambda: Known(few))
+    told = real("--json", "--stack", "all")
+    assert len(plan(told)["include"]) == releases * 7
+    assert ("GitHub runs 256 of one matrix at most" in told.err) is warned
+    assert told.err.count("\n") == warned
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--target", "sm12"), "did you mean sm121?"),
+        (("--target", "sm121", "--machine", "x86_64"), "sm121 exists with aarch64 only"),
+        (("--stack", "vlm==0.33.0"), "unknown stack"),
+        (("--capability", "gem"), "did you mean gemm?"),
+    ],
+)
+def test_a_wrong_name_is_one_line_and_exit_2(
+    real: Run, arguments: tuple[str, ...], word: str
+) -> None:
+    told = real(*arguments)
+    assert (told.code, told.out) == (2, "")
+    assert word in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_no_stack_at_all_is_one_line_and_exit_2(
+    real: Run, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = msgspec.structs.replace(report, stacks=(), cells=())
+    monkeypatch.setattr(Knowledge, "load", lambda: Known(nothing))
+    told = real()
+    assert told.code == 2
+    assert "there is no stack to plan for" in told.err
+
+
+def test_help_shows_the_workflow_that_takes_the_plan(real: Run) -> None:
+    assert "include: ${{ fromJSON(needs.plan.outputs.plan).include }}" in real("--help").out
+
+
+def test_nothing_that_a_terminal_obeys_comes_through(
+    real: Run, hostile: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Knowledge, "load", lambda: Known(hostile))
+    told = real("--stack", "all")
+    assert "<img" in told.out
+    assert not any(character in told.out + told.err for character in "\x1b\x07\u202e")
+
+
+def test_every_real_cell_is_planned_or_pruned_once(real: Run) -> None:
+    told = plan(real("--json", "--stack", "vllm>=0.30"))
+    places = [
+        (e["stack"], e["target"], e["machine"], environment, name)
+        for e in told["include"]
+        for environment, names in e["cells"].items()
+        for name in names
+    ] + [
+        (e["stack"], e["target"], e["machine"], e["environment"], e["capability"])
+        for e in told["pruned"]
+    ]
+    knowledge = Knowledge.load()
+    cells = knowledge.report(
+        generated="",
+        stacks=["vllm>=0.30"],
+        targets=[gpu.name for gpu in knowledge.configuration.targets if gpu.fp4],
+    ).cells
+    assert Counter(places) == Counter(
+        (c.stack, c.target, c.machine, c.environment, c.capability) for c in cells
+    )
