@@ -120,7 +120,8 @@ class _Evidence:
             if found := held.gates.get(name):
                 said = self.situation.gate(name, environment)
                 where = f"{held.record.filename}: {found.where}" if found.where else ""
-                return self.item("gate", name, said, found.why if said != "yes" else "", where)
+                why = found.reason(self.situation.target.capability, environment)
+                return self.item("gate", name, said, why if said != "yes" else "", where)
         return None
 
     def defects(self, paths: Sequence[Path], pieces: Sequence[str]) -> list[Item]:
@@ -191,12 +192,21 @@ def _path_items(
 ) -> list[Item]:
     answer = "refused" if state.considered == "no" else _ANSWERS[state.available]
     text = f"{path.selector}: {', '.join(path.pieces)}"
+    if answer == "refused" and (why := _refusal(evidence.situation, path, pieces)):
+        text += f"; {why}"
     items = [evidence.item("path", path.path, answer, text, path.source)]
     if path.gate and (gate := evidence.gate(path.gate, environment)):
         items.append(gate)
     if state.considered != "no":
         items += [evidence.piece(piece) for piece in pieces]
     return items
+
+
+def _refusal(situation: Situation, path: Path, pieces: Sequence[PieceAnswer]) -> str:
+    """Say why a path is not considered, where no gate says it."""
+    if path.families and situation.target.family not in path.families:
+        return f"upstream has it for {', '.join(path.families)} alone"
+    return next((piece.text for piece in pieces if piece.reason == "missing_package"), "")
 
 
 def unread(

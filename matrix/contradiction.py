@@ -68,7 +68,8 @@ def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Co
     images = [p for p in pieces if _is_own_image(s, p)]
     allowed = not path.families or s.target.family in path.families
     if said == {"no"} and allowed and images and all(p.available == "yes" for p in pieces):
-        why = f' ("{claim.why}")' if claim.why else ""
+        reason = claim.reason(s.target.capability, "devel")
+        why = f' ("{reason}")' if reason else ""
         sentence = (
             f"{own} says no to {path.selector} on {target}{why}, and its {s.stack.machine} wheel "
             f"has the kernels: {'; '.join(f'{p.piece}, {p.text}' for p in images)}."

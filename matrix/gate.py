@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from matrix.model import Model
-from matrix.vocabulary import Answer
+from matrix.vocabulary import Answer, Environment
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
@@ -98,6 +99,13 @@ class GatesFile(Model, frozen=True, kw_only=True):
     externs: tuple[Extern, ...] = ()
 
 
+_HEAD: Final = r"(?:(slim|devel) )?(sm\d+(?:, sm\d+)*): "
+"""What a part of `GateAnswer.why` begins with, where it is not about everything."""
+
+_ABOUT: Final = re.compile(_HEAD)
+_PART: Final = re.compile(r"; (?=(?:slim |devel )?sm\d+(?:, sm\d+)*: )")
+
+
 class GateAnswer(Model, frozen=True, kw_only=True):
     """What one gate of one wheel says, by compute capability ("121") and environment.
 
@@ -114,3 +122,14 @@ class GateAnswer(Model, frozen=True, kw_only=True):
     slim: dict[str, Answer] = {}  # noqa: RUF012 - msgspec copies an empty default
     devel: dict[str, Answer] = {}  # noqa: RUF012 - msgspec copies an empty default
     why: str = ""
+
+    def reason(self, capability: int, environment: Environment) -> str:
+        """Return the part of `why` that is about one GPU in one environment ("" where none is)."""
+        words: list[str] = []
+        for part in _PART.split(self.why):
+            found = _ABOUT.match(part)
+            if found is None:
+                words.append(part)
+            elif found[1] in (None, environment) and f"sm{capability}" in found[2].split(", "):
+                words.append(part[found.end() :])
+        return "; ".join(dict.fromkeys(word for word in words if word))
