@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrix.configuration import HERE, Configuration
-from matrix.document import load, loads
+from matrix.capability import CapabilitiesFile
+from matrix.defect import DefectsFile
+from matrix.document import load, loads, nearest
 from matrix.errors import ConfigurationError
+from matrix.gate import GatesFile
+from matrix.path import PathsFile
 from matrix.stack import StacksFile
 from matrix.target import TargetsFile
 
@@ -61,23 +64,133 @@ def test_no_text_ends_in_anything_but_a_value_or_one_line(text: str) -> None:
         assert str(error).startswith("s.yaml:")  # noqa: PT017 - most texts are good YAML or none
 
 
-def test_the_shipped_data_is_sound() -> None:
-    held = Configuration()
-    assert {target.name for target in held.targets} >= {"sm90", "sm100", "sm120", "sm121"}
-    assert held.capabilities.pieces
-    assert held.paths.paths
-    assert held.defects.defects
-    assert held.gates.gates
-    assert held.stacks.as_released
+PIECE = """\
+capabilities: []
+instructions: []
+packages: []
+pieces:
+  - piece: a.b
+    package: a
+    delivery: image
+    families:
+      sm10x: 'x'
+"""
+GATE = """\
+gates:
+  - gate: a.b
+    package: a
+    python:
+      file: a.py
+      function: f
+      given: {x: true}
+"""
+PATH = """\
+paths:
+  - path: a.b
+    package: a
+    capability: gemm
+    selector: S
+    pieces:
+      - a.b
+      - a.c
+    source: a.py
+"""
+DEFECT = """\
+defects:
+  - {defect: a, package: a, versions: "<1", targets: [sm120], reason: oom, summary: s, source: t}
+  - defect: b
+    package: b
+    versions: "<1"
+    targets: [sm120]
+    reason: oom
+    summary: s
+    source: t
+"""
+STACK = """\
+as_released:
+  - range: a>=1
+written:
+  - name: b
+    pins:
+      a: 1.0.1
+      b: 2.0.1
+"""
 
 
-def test_an_unknown_target_is_told_with_the_nearest() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean sm121"):
-        Configuration().target("sm1211")
+@pytest.mark.parametrize(
+    ("text", "kind", "change", "line", "words"),
+    [
+        (PIECE, CapabilitiesFile, ("image", "imag"), 7, "Invalid enum value 'imag'"),
+        (PIECE, CapabilitiesFile, ("piece: a", "piece: A"), 5, "matching regex"),
+        (PIECE, CapabilitiesFile, ("'x'", "[x]"), 9, "Expected `str`, got `array`"),
+        (
+            PIECE,
+            CapabilitiesFile,
+            ("package:", "pakage:"),
+            6,
+            "unknown key 'pakage'; did you mean pa",
+        ),
+        (PIECE, CapabilitiesFile, ("packages:", "rules:"), 3, "unknown key 'rules'"),
+        (GATE, GatesFile, ("function", "functon"), 6, "'functon'; did you mean function?"),
+        (GATE, GatesFile, ("x: true", "x: 2.5"), 7, "Expected `bool | int | str | null`"),
+        (GATE, GatesFile, ("python:", "pyton:"), 4, "'pyton'; did you mean python?"),
+        (PATH, PathsFile, ("- a.c", "- 3"), 8, "Expected `str`, got `int`"),
+        (PATH, PathsFile, ("source: a.py", "source: ''"), 9, "length >= 1"),
+        (PATH, PathsFile, ("    source: a.py\n", ""), 2, "missing required field `source`"),
+        (DEFECT, DefectsFile, ("reason: oom,", "reason: ooom,"), 2, "Invalid enum value 'ooom'"),
+        (DEFECT, DefectsFile, ("    source: t", "    soure: t"), 9, "did you mean source?"),
+        (DEFECT, DefectsFile, ("b\n    versions", "b\n    package: c\n    versions"), 5, "twice"),
+        (STACK, StacksFile, ("a: 1.0.1", "a: 1.0"), 6, "Expected `str`, got `float`"),
+        (STACK, StacksFile, ("b: 2.0.1", "a: 2.0.1"), 7, "'a' stands twice"),
+        (STACK, StacksFile, ("range: a>=1", "range: [a]"), 2, "Expected `str`, got `array`"),
+    ],
+)
+def test_what_is_wrong_anywhere_is_told_where_it_stands(
+    text: str, kind: type, change: tuple[str, str], line: int, words: str
+) -> None:
+    assert loads(text, kind, "f.yaml")
+    with pytest.raises(ConfigurationError) as caught:
+        loads(text.replace(*change, 1), kind, "f.yaml")
+    assert str(caught.value).startswith(f"f.yaml:{line}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_capability_in_a_piece_is_told_with_its_line(tmp_path: Path) -> None:
-    text = (HERE / "capabilities.yaml").read_text().replace("[kv-cache]", "[kv-cahce]", 1)
-    (tmp_path / "capabilities.yaml").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"capabilities\.yaml:\d\d+: .*did you mean kv-"):
-        _ = Configuration(tmp_path).capabilities
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ":1: the file is empty"),
+        (b"# nothing but this\n", ":1: the file is empty"),
+        (b"targets:\n  - name: \xff\xfe\n", ": cannot be read (UnicodeDecodeError)"),
+        (b"\xff\xfet\x00", ": cannot be read (UnicodeDecodeError)"),
+        (b"targets: \x00", ":1: malformed YAML"),
+        (b"- name: sm121\n", ":1: Expected `object`, got `array`"),
+        (b"sm121", ":1: Expected `object`, got `str`"),
+        (b"targets: {name: sm121}\n", ":1: Expected `array`, got `object` (at targets)"),
+        (b"targets:\n", ":1: Expected `array`, got `null` (at targets)"),
+        (b"targets:\n\t- name: sm121\n", ":2: found character that cannot start any token"),
+        (b"targets: []\n---\ntargets: []\n", ":2: but found another document"),
+        (b"targets: *sm121\n", ":1: found undefined alias"),
+        (b"targets: !!python/object/apply:os.getcwd []\n", ":1: could not determine a constructor"),
+        (b"targets: " + b"[" * 3000 + b"]" * 3000, ":1: "),
+        (b"targets: " + b"{a: " * 3000 + b"}" * 3000, ":1: "),
+        (b"targets: &a [*a]", ":1: malformed YAML"),
+        (b"targets: " + b"9" * 5000, ":1: malformed YAML"),
+        (b"targets: " + b"9" * 400, ":1: Expected `array`, got `int` (at targets)"),
+        (b"targets: 2026-13-45", ":1: malformed YAML"),
+        (b"targets: {<<: 3}", ":1: expected a mapping"),
+    ],
+)
+def test_a_hostile_file_is_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "targets.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, TargetsFile)
+    assert str(caught.value).startswith(f"{path}{words}")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_closest_name_is_told_and_all_of_them_where_none_is_close() -> None:
+    assert nearest("gem", ["gemm", "moe"]) == "; did you mean gemm?"
+    assert nearest("attention", ["moe", "gemm"]) == "; known: gemm, moe"
+    assert nearest("gemm", []) == ""
