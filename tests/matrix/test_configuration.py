@@ -108,6 +108,12 @@ def test_the_shipped_files_use_no_name_that_is_not_there() -> None:
         ),
         (
             "paths.yaml",
+            "- flashinfer.mm",
+            "- vllm.quantise",
+            "unknown piece 'vllm.quantise'; did you mean vllm.quantize?",
+        ),
+        (
+            "paths.yaml",
             "[vllm.quantize]",
             "[vllm.quantize, flashinfer.mn]",
             "unknown piece 'flashinfer.mn'; did you mean flashinfer.mm?",
