@@ -51,3 +51,10 @@ def audit(session: nox.Session) -> None:
     """Read a published wheel: `nox -s audit -- vllm==0.33.0 --machine aarch64`."""
     install(session)
     session.run("nvfp4-matrix", "audit", *(session.posargs or ["vllm==0.33.0"]))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the figures that the project states: `nox -s bench -- --only show`."""
+    install(session)
+    session.run("python", "-m", "tests.bench", *session.posargs)
