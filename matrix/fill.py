@@ -24,6 +24,7 @@ from matrix.evidence.wheelfile import SdistFile, WheelFile, choose
 from matrix.gate import GatesFile
 from matrix.ledger import Ledger
 from matrix.measurement import Progress, Watch, measure, measured
+from matrix.origin import proper
 from matrix.published import LISTING, Listing, listing_of
 from matrix.rules import rules_digest
 from matrix.vocabulary import MACHINES
@@ -60,7 +61,8 @@ def ask(index: Index, packages: Iterable[str], *, jobs: int = 8) -> Listed:
     listed = Listed({name: [] for name in names}, {name: [] for name in names})
 
     def both(package: str) -> tuple[list[WheelFile], list[SdistFile]]:
-        return index.files(package), index.sdists(package)  # one page: the index keeps it
+        # One page: the index keeps it.
+        return proper(index.files(package)), index.sdists(package)
 
     absent: list[NotFoundError] = []
     crew = Crew(both, names, jobs)

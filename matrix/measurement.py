@@ -135,7 +135,7 @@ def measured(
                 for file in list(begun.values()):
                     progress.reading(file, watches[file.filename])
                 continue
-            del begun[news[0].filename]
+            begun.pop(news[0].filename, None)
             progress.done(*news)
             yield news
     finally:

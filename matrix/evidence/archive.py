@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Generator
@@ -20,6 +21,12 @@ _SIZES_FOLLOW: Final = 0x8  # the local header's sizes are zero: a data descript
 _SIZE_IN_ZIP64: Final = 0xFFFFFFFF  # the true size stands in an extra field
 _STEP: Final = 1024 * 1024
 """Bytes inflated at a time: what bounds memory, whatever the member."""
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of what a terminal would obey, or not show (control, format, line separators)."""
+
+_LONGEST_NAME: Final = 255
+"""Bytes of one part of a path on Linux (NAME_MAX)."""
 
 _LARGEST_RATIO: Final = 1032
 """Deflate cannot do better (zlib's technical notes, "Maximum Compression Factor")."""
@@ -40,10 +47,14 @@ def objection(name: str) -> str:
     """
     if not name or "\\" in name or "\0" in name or name.startswith("/"):
         return "is absolute or holds a backslash"
+    if any(unicodedata.category(character) in _HIDDEN for character in name):
+        return "holds a control character"
     if ":" in name.split("/", 1)[0]:
         return "starts with a drive letter"
     if any(part in {"", ".", ".."} for part in name.removesuffix("/").split("/")):
         return "leaves the wheel"
+    if any(len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in name.split("/")):
+        return "is longer than a file's name can be"
     return ""
 
 

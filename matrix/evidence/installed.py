@@ -40,14 +40,19 @@ class Installed:
         except OSError as error:
             raise BrokenWheelError(f"{record}: {error.strerror}") from error
         self._members: dict[str, Member] = {}
-        for row in csv.reader(text.splitlines()):
-            name = row[0] if row else ""
-            if objection(name) or name.endswith(".pyc"):
-                continue
-            path = site_packages / name
-            if path.is_file():  # a file that is gone is gone for whoever imports it, too
-                size = path.stat().st_size
-                self._members[name] = Member(name=name, size=size, compressed=size)
+        try:
+            for row in csv.reader(text.splitlines()):
+                name = row[0] if row else ""
+                if objection(name) or name.endswith(".pyc"):
+                    continue
+                path = site_packages / name
+                if path.is_file():  # a file that is gone is gone for whoever imports it, too
+                    size = path.stat().st_size
+                    self._members[name] = Member(name=name, size=size, compressed=size)
+        except csv.Error as error:
+            raise BrokenWheelError(f"{record}: cannot be read ({error})") from error
+        except OSError as error:
+            raise BrokenWheelError(f"{error.filename}: {error.strerror}") from error
 
     @property
     def bytes_total(self) -> int:

@@ -6,6 +6,7 @@ nothing, because an image can hold a kernel's name over nothing but a trap.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,16 +19,19 @@ from pathlib import Path
 from shutil import which
 from subprocess import PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO
+from typing import IO, Final
 
 from matrix.architecture import holds_fp4, parse
 from matrix.capability import Instruction, Piece
-from matrix.errors import ToolError
+from matrix.errors import OutsideError, ToolError
 from matrix.evidence.elf import cuda_runtime
 from matrix.evidence.record import KernelEvidence, ObjectEvidence
 
 _TOOLS = {"cuobjdump": "nvidia-cuda-cuobjdump", "nvdisasm": "nvidia-cuda-nvdisasm"}
 _EXAMPLE = 160
+_ROOM: Final = 1 << 20
+"""Bytes that must still fit on the disk before a tool's complaint is believed."""
+
 _SECTION = re.compile(r"\.section\s+\.text\.(\S+?),")
 _CONTROL = re.compile(r"[^\x20-\x7e]+")
 
@@ -114,6 +118,8 @@ def _lines(command: Sequence[str], *, folder: Path | None = None) -> Iterator[IO
         if code:
             complaint.seek(0)
             said = _CONTROL.sub(" ", complaint.readline(2_000)).strip()
+            if code < 0:  # killed: what it said until then is no reason
+                said = ""
             raise RefusedError(said or f"{Path(command[0]).name} ended with code {code}")
 
 
@@ -172,7 +178,8 @@ def read_object(
 ) -> tuple[ObjectEvidence, tuple[KernelEvidence, ...]]:
     """Read one shared object on disk; `member` is its name in the wheel.
 
-    An object that cuobjdump refuses is an outcome, not an error. Raises ToolError without the tools.
+    An object that cuobjdump refuses is an outcome, not an error. Raises ToolError without the tools, and
+    OutsideError where the disk is full or a process cannot be started.
     """
     size = path.stat().st_size
     images: Counter[str] = Counter()
@@ -184,7 +191,10 @@ def read_object(
             for entry in parse_symbols(output, images, ptx):
                 candidates += [(piece, entry) for piece in wanted if matching(entry, piece, member)]
         opcodes = _disassemble(path, candidates, instructions, workdir, jobs)
+    except OSError as error:
+        raise OutsideError(f"{member}: {workdir}: {error.strerror}") from error
     except RefusedError as error:
+        _demand_room(workdir)
         refused = ObjectEvidence(path=member, size=size, outcome="refused", detail=str(error)[:200])
         return refused, ()
     tallies: dict[tuple[str, str], _Tally] = {}
@@ -204,7 +214,7 @@ def read_object(
             proven=tally.proven,
             trapped=tally.kernels - tally.proven,
             opcodes=dict(sorted(tally.opcodes.items())),
-            example=tally.example[:_EXAMPLE],
+            example=_CONTROL.sub(" ", tally.example[:_EXAMPLE]),
         )
         for (piece, image), tally in sorted(tallies.items())
     )
@@ -218,6 +228,21 @@ def read_object(
         needs=cuda_runtime(path),
     )
     return evidence, kernels
+
+
+def _demand_room(folder: Path) -> None:
+    """Raise OutsideError where the disk is full.
+
+    cuobjdump 13.3 ends with code 0 when it could not write all of an image, and nvdisasm refuses what is
+    there: that says nothing of the wheel.
+    """
+    try:
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutsideError(f"{folder}: cannot write: {error.strerror}") from error
 
 
 def _opcode(instructions: Sequence[Instruction], name: str | None, family: str) -> str | None:

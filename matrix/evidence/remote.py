@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import tempfile
 import threading
@@ -13,13 +12,12 @@ from collections.abc import Generator, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import requests
 
 from matrix.errors import DeliveryError, OutsideError
 from matrix.evidence.reader import CHUNK, FileReader, Reader
-from matrix.evidence.transport import TROUBLE, Session, explain, redact
+from matrix.evidence.transport import TROUBLE, Session, explain, printable, redact
 
 TAIL: Final = 64 * 1024
 """Bytes fetched first from the end of a wheel: the zip directory's end and often all of it."""
@@ -81,7 +79,9 @@ class RangeReader(Reader):
             with self._ask(wanted) as answer:
                 if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
                     if answer.status_code in (401, 403, 404, 410):
-                        self.fail(f"the server answers {answer.status_code} {answer.reason}")
+                        self.fail(
+                            f"the server answers {answer.status_code} {printable(answer.reason)}"
+                        )
                     return False
                 start, end, self.size = self._content_range(answer)
                 self._validator = answer.headers.get("ETag")
@@ -156,7 +156,9 @@ class RangeReader(Reader):
     def _check(self, answer: requests.Response, start: int) -> None:
         """Refuse an answer to a ranged GET that is not the piece asked for of the file begun."""
         if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
-            self.fail(f"the server answers {answer.status_code} {answer.reason} to a range it knew")
+            self.fail(
+                f"the server answers {answer.status_code} {printable(answer.reason)} to a range it knew"
+            )
         begins, _, total = self._content_range(answer)
         tag = answer.headers.get("ETag")
         if total != self.size or (tag and self._validator and tag != self._validator):
@@ -166,8 +168,11 @@ class RangeReader(Reader):
 
     def _download(self) -> None:
         """Fetch the whole file, streamed, into a temporary folder that goes with this reader."""
-        self._folder = tempfile.TemporaryDirectory(prefix="nvfp4-matrix-")
-        path = Path(self._folder.name, os.path.basename(urlsplit(self._url).path) or "wheel")  # noqa: PTH119 - of a URL
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="nvfp4-matrix-")
+        except OSError as error:
+            raise OutsideError(f"no temporary folder: {error.strerror}") from error
+        path = Path(self._folder.name, "wheel")
         for attempt in range(ATTEMPTS):
             digest = hashlib.sha256()
             try:
@@ -175,7 +180,9 @@ class RangeReader(Reader):
                     self._session.get(self._url, Accept_Encoding="identity")
                 ) as answer:
                     if answer.status_code != HTTPStatus.OK:
-                        self.fail(f"the server answers {answer.status_code} {answer.reason}")
+                        self.fail(
+                            f"the server answers {answer.status_code} {printable(answer.reason)}"
+                        )
                     bodies = self._body(answer)
                     _write(bodies, path, digest)
             except TROUBLE as error:
@@ -197,10 +204,19 @@ class RangeReader(Reader):
 
 def _write(bodies: Iterator[bytes], path: Path, digest: Any) -> None:
     """Write `bodies` to `path`. Raises OutsideError where the disk fails, not the network."""
-    with path.open("wb") as file:
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise _refused(path, error) from error
+    with file:
         for chunk in bodies:
             digest.update(chunk)
             try:
                 file.write(chunk)
+                file.flush()
             except OSError as error:
-                raise OutsideError(f"{path.parent}: cannot write: {error.strerror}") from error
+                raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> OutsideError:
+    return OutsideError(f"{path.parent}: cannot write: {error.strerror}")

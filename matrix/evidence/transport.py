@@ -39,15 +39,33 @@ class Connection(Model, frozen=True, kw_only=True):
     logins: tuple[tuple[str, str, str], ...] = ()
 
 
+def printable(text: str | None) -> str:
+    """Leave out of a server's text what a terminal would obey."""
+    return "".join(filter(str.isprintable, text or ""))
+
+
 def redact(url: str) -> str:
-    """Return `url` fit for a message: without credentials, query and fragment (both may hold tokens)."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    """Return `url` fit for a message: without credentials, query and fragment (both may hold tokens).
+
+    What a terminal would obey is left out too: an index may state any URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "the URL"
+    shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return printable(shown)
 
 
 def split_login(url: str) -> tuple[str, tuple[str, str, str] | None]:
-    """Return `url` without its credentials, and those as (netloc, user, password)."""
-    parts = urlsplit(url)
+    """Return `url` without its credentials, and those as (netloc, user, password).
+
+    One that is no URL ("https://[x/") comes back as it is: `Session.get` refuses it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, None
     login, at, netloc = parts.netloc.rpartition("@")
     if not at:
         return url, None

@@ -139,7 +139,10 @@ class Wheel:
 
     def metadata(self) -> email.message.Message:
         """Return METADATA: `Requires-Dist` and the rest, as `message.get_all` gives them."""
-        text = self.read(f"{self.dist_info}/METADATA").decode("utf-8", "replace")
+        name = f"{self.dist_info}/METADATA"
+        if name not in self:
+            self._fail("holds no METADATA")
+        text = self.read(name).decode("utf-8", "replace")
         return email.parser.Parser(policy=email.policy.compat32).parsestr(text)
 
     def read(self, name: str, *, limit: int = READ_LIMIT) -> bytes:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matrix.evidence.index import Index
     from matrix.evidence.record import WheelEvidence
     from matrix.evidence.wheelfile import WheelFile
+    from matrix.measurement import Measure, Watch
 
 EXAMPLES = """\b
 Examples:
@@ -96,7 +97,7 @@ def audit(
 
 def _requirement(what: str) -> tuple[str, str]:
     """Part PACKAGE==VERSION. Raises ConfigurationError for anything else."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415
+    from packaging.utils import InvalidName, canonicalize_name  # noqa: PLC0415
     from packaging.version import InvalidVersion, Version  # noqa: PLC0415
 
     package, separator, version = (part.strip() for part in what.partition("=="))
@@ -108,7 +109,10 @@ def _requirement(what: str) -> tuple[str, str]:
         Version(version)
     except InvalidVersion as error:
         raise ConfigurationError(f"{version!r} is no version (write for example 0.33.0)") from error
-    return canonicalize_name(package), version
+    try:
+        return canonicalize_name(package, validate=True), version
+    except InvalidName as error:
+        raise ConfigurationError(f"{package!r} is no name of a package") from error
 
 
 def _from_ledger(
@@ -145,15 +149,14 @@ def _release(
     """Read the wheel that pip would choose, from the index or a folder."""
     from matrix.evidence.index import Index  # noqa: PLC0415
     from matrix.evidence.wheelfile import choose, in_folder  # noqa: PLC0415
+    from matrix.origin import proper  # noqa: PLC0415
 
     rules = configuration.capabilities.packages
     tags = next((rule.python_tags for rule in rules if rule.package == package), ("cp312",))
     asked = machine or MACHINES[0]
     index = Index.from_environment()
-    if folder:
-        file = choose(in_folder(folder), package, version, asked, tags)
-    else:
-        file = index.find(package, version, asked, tags)
+    files = in_folder(folder) if folder else index.files(package)
+    file = choose(proper(files), package, version, asked, tags)
     return _read(file, index, configuration)
 
 
@@ -193,7 +196,12 @@ def _installed(
         if version and Version(version) != Version(file.version):
             raise ConfigurationError(f"{package} {file.version} is installed in {folder}")
         _agree(file, machine)
-        return read_wheel(wheel, file, configuration.capabilities, configuration.gates)
+
+        def read(file: WheelFile, watch: Watch) -> WheelEvidence:
+            known = configuration.capabilities
+            return read_wheel(wheel, file, known, configuration.gates, progress=watch.read)
+
+        return _watched(file, read)
 
 
 def _agree(file: WheelFile, machine: str | None) -> None:
@@ -202,13 +210,19 @@ def _agree(file: WheelFile, machine: str | None) -> None:
 
 
 def _read(file: WheelFile, index: Index, configuration: Configuration) -> WheelEvidence:
-    """Read one wheel, watched; Ctrl-C ends it at once."""
     from functools import partial  # noqa: PLC0415
 
-    from matrix.measurement import measure, measured  # noqa: PLC0415
-    from reports.progress import progress  # noqa: PLC0415
+    from matrix.measurement import measure  # noqa: PLC0415
 
     read = partial(measure, index.session, configuration.capabilities, configuration.gates)
+    return _watched(file, read)
+
+
+def _watched(file: WheelFile, read: Measure) -> WheelEvidence:
+    """Read one wheel in a thread of its own; Ctrl-C ends it at once."""
+    from matrix.measurement import measured  # noqa: PLC0415
+    from reports.progress import progress  # noqa: PLC0415
+
     with progress(1) as told:
         ((_, outcome),) = measured([file], read, jobs=1, progress=told)
     if isinstance(outcome, Exception):

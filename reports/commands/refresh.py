@@ -131,7 +131,8 @@ def _lacking(
     todo = fill.missing(listed.files, records, capabilities, wanted)
     if outdated:
         todo += fill.outdated(listed.files, records, capabilities, configuration.gates, wanted)
-    return todo
+    # One whose content changed may have been read by other rules as well.
+    return list({file.filename: file for file in todo}.values())
 
 
 def lines(files: Sequence[WheelFile]) -> list[str]:
