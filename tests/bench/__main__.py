@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,8 @@ from tests.bench import auditing, planning, showing, starting
 from tests.bench.figure import BenchError, Findings
 
 NAMES = ("start", "show", "plan", "audit")
+WIDTH = 110
+"""Columns that the tables need; a narrower terminal breaks the lines itself."""
 
 
 @click.command()
@@ -47,7 +50,7 @@ def main(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels
         ),
     }
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, WIDTH))
     console.print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
     found: dict[str, Findings] = {}
     failed = False
