@@ -26,7 +26,7 @@ from matrix.evidence.wheel import Wheel
 from matrix.evidence.wheelfile import WheelFile
 from matrix.gate import GatesFile
 
-_GRACE: Final = 3.0
+_GRACE: Final = 1.0
 """Seconds that readers get to clean up after Ctrl-C; what is left then goes with the process."""
 
 _TOOLS: Final = ("cuobjdump", "nvdisasm")

@@ -89,7 +89,11 @@ class Shelf(ThreadingHTTPServer):
         self.hang = threading.Event()
         """Set: files are answered at once. Clear: they hang until it is set, pages do not."""
         self.hang.set()
+        self.hang_on = ""
+        """Only files whose names begin so."""
         self.hanging = threading.Event()
+        self.drip, self.dripped = threading.Event(), threading.Event()
+        """Set: after the first half of a file the rest takes long."""
         self.pages = threading.Event()
         """The same for pages."""
         self.pages.set()
@@ -126,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.pages.wait(20)
             self._page(name.strip("/"))
         else:
-            self._file(self.server.wheels.get(name))
+            self._file(name, self.server.wheels.get(name))
 
     def _page(self, project: str) -> None:
         if self.server.page is not None:
@@ -147,12 +151,12 @@ class Handler(BaseHTTPRequestHandler):
         found = 200 if files else 404
         self._answer(found, json.dumps(page).encode(), {"Content-Type": PEP_691})
 
-    def _file(self, content: bytes | None) -> None:
+    def _file(self, name: str, content: bytes | None) -> None:
         if content is None:
             self._answer(404, b"", {})
             return
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if not self.server.hang.is_set():
+        if not self.server.hang.is_set() and name.startswith(self.server.hang_on):
             self.server.hanging.set()
             self.server.hang.wait(20)
         if wanted is None or not self.server.ranges:
@@ -177,8 +181,12 @@ class Handler(BaseHTTPRequestHandler):
             self.server.cuts -= 1
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True
-        else:
-            self.wfile.write(body)
+            return
+        if self.server.drip.is_set():
+            self.wfile.write(body[: len(body) // 2])
+            body = body[len(body) // 2 :]
+            self.server.dripped.wait(20)
+        self.wfile.write(body)
 
 
 @pytest.fixture
@@ -197,6 +205,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield running
         running.hang.set()
+        running.dripped.set()
         running.pages.set()
         running.shutdown()
         thread.join()
