@@ -25,7 +25,7 @@ Examples:
   nvfp4-matrix audit vllm==0.33.0 --no-ledger
   nvfp4-matrix audit vllm==0.33.0 --find wheelhouse/
   nvfp4-matrix audit dist/vllm-0.33.0-cp38-abi3-linux_x86_64.whl
-  nvfp4-matrix audit https://example.org/vllm-0.33.0-cp38-abi3-linux_x86_64.whl
+  nvfp4-matrix audit https://example.org/vllm-0.33.0-py3-none-any.whl
   nvfp4-matrix audit vllm --python .venv/bin/python
 """
 _PATH = click.Path(path_type=Path)
