@@ -1,0 +1,264 @@
+"""Cells of one stack on one target: from a wheel, its gates and its paths to lamps and verdicts."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from matrix.assess import assess, chapters, imports, unread
+from matrix.capability import Piece
+from matrix.cell import Cell
+from matrix.defect import Defect
+from matrix.evidence.record import KernelEvidence, ObjectEvidence, WheelEvidence
+from matrix.gate import GateAnswer
+from matrix.held import Held
+from matrix.path import Path
+from matrix.situation import Situation
+from matrix.stack import Pin, Stack
+from matrix.target import Target
+from matrix.vocabulary import ENVIRONMENTS, Answer
+
+SM121 = Target(
+    name="sm121",
+    compute_capability="12.1",
+    family="sm12x",
+    fp4=True,
+    machines=("aarch64",),
+    products=("DGX Spark",),
+    first_cuda="12.9",
+    shared_memory_bytes=101376,
+)
+QUANTIZE = Piece(
+    piece="vllm.quantize", package="vllm", delivery="image", capabilities=("quantize",)
+)
+GEMM = Piece(piece="vllm.gemm", package="vllm", delivery="image", capabilities=("gemm",))
+FUSED = Piece(
+    piece="vllm.fused",
+    package="vllm",
+    delivery="image",
+    capabilities=("gemm",),
+    required=False,
+)
+JIT = Piece(
+    piece="flashinfer.mm", package="flashinfer-python", delivery="jit", gate="flashinfer.mm"
+)
+MARLIN = Piece(piece="vllm.marlin", package="vllm", delivery="image")
+PIECES = (QUANTIZE, GEMM, FUSED, JIT, MARLIN)
+CUTLASS = Path(
+    path="vllm.cutlass",
+    package="vllm",
+    capability="gemm",
+    selector="Cutlass",
+    gate="vllm.cutlass",
+    pieces=("vllm.quantize", "vllm.gemm"),
+    source="vllm/cutlass.py",
+)
+FLASHINFER = Path(
+    path="vllm.flashinfer",
+    package="vllm",
+    capability="gemm",
+    selector="FlashInfer",
+    gate="vllm.flashinfer",
+    pieces=("vllm.quantize", "flashinfer.mm"),
+    source="vllm/flashinfer.py",
+)
+WEIGHT_ONLY = Path(
+    path="vllm.marlin",
+    package="vllm",
+    capability="gemm",
+    selector="Marlin",
+    native=False,
+    fallback="weight_only_fallback",
+    pieces=("vllm.marlin",),
+    source="vllm/marlin.py",
+)
+PATHS = (CUTLASS, FLASHINFER, WEIGHT_ONLY)
+
+
+def wheel(package: str, **more: object) -> WheelEvidence:
+    fields = {
+        "package": package,
+        "version": "1.0",
+        "machine": "aarch64",
+        "filename": f"{package}-1.0.whl",
+        "sha256": "0" * 64,
+        "bytes_total": 1,
+        "bytes_fetched": 1,
+        "measured": "2026-11-21",
+        **more,
+    }
+    return msgspec.convert(fields, WheelEvidence)
+
+
+def kernels(*pieces: str, image: str = "sm_120f") -> tuple[KernelEvidence, ...]:
+    return tuple(
+        KernelEvidence(
+            piece=piece, object="vllm/_C.so", image=image, kernels=2, proven=2, trapped=0
+        )
+        for piece in pieces
+    )
+
+
+def gate(name: str, slim: Answer = "yes", devel: Answer = "yes", **more: object) -> GateAnswer:
+    answer = GateAnswer(
+        gate=name,
+        capabilities=("gemm",),
+        where="vllm/x.py:1",
+        slim={"121": slim},
+        devel={"121": devel},
+    )
+    return msgspec.structs.replace(answer, **more)
+
+
+TORCH = wheel("torch", facts={"cuda": "13.0"})
+BOTH = kernels("vllm.quantize", "vllm.gemm")
+
+
+def judge(
+    *records: WheelEvidence,
+    torch: WheelEvidence | None = TORCH,
+    defects: tuple[Defect, ...] = (),
+    pins: tuple[Pin, ...] = (),
+) -> dict[str, Cell]:
+    held = [*records, *([torch] if torch else [])]
+    listed = (*(Pin(package=one.package, version=one.version) for one in held), *pins)
+    situation = Situation(
+        stack=Stack(name="vllm==1.0", machine="aarch64", pins=listed),
+        target=SM121,
+        held={one.package: Held(one) for one in held},
+        cuda=torch.facts.get("cuda") if torch else None,
+        pieces={piece.piece: (piece,) for piece in PIECES},
+        defects=defects,
+    )
+    told = chapters("vllm", "1.0", ("gemm",), PATHS, PIECES)
+    return {str(cell.environment): cell for cell in assess(situation, told, ENVIRONMENTS)}
+
+
+def test_a_complete_native_path_that_the_package_claims_is_likely() -> None:
+    cell = judge(wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),)))["slim"]
+    assert (cell.declared, cell.compiled, cell.verdict) == ("yes", "yes", "likely")
+    assert (cell.selected, cell.executed) == ("not_asked", "missing")
+
+
+def test_a_path_lacks_what_another_capability_of_the_same_wheel_lacks() -> None:
+    lead = wheel("vllm", kernels=kernels("vllm.gemm"), gates=(gate("vllm.cutlass"),))
+    cell = judge(lead)["slim"]
+    assert (cell.compiled, cell.verdict, cell.reason) == ("yes", "broken", "no_kernel_image")
+
+
+def test_weight_only_alone_is_no_support() -> None:
+    lead = wheel("vllm", kernels=kernels("vllm.marlin"), gates=(gate("vllm.cutlass", "no", "no"),))
+    cell = judge(lead)["slim"]
+    assert (cell.declared, cell.compiled, cell.verdict) == ("no", "no", "unavailable")
+
+
+def test_an_optional_piece_does_not_darken_the_lamp() -> None:
+    lead = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),))
+    assert judge(lead)["slim"].compiled == "yes"
+
+
+def test_the_two_environments_are_judged_apart() -> None:
+    lead = wheel(
+        "vllm",
+        kernels=kernels("vllm.quantize"),
+        gates=(gate("vllm.cutlass", "no", "no"), gate("vllm.flashinfer", "no", "yes")),
+    )
+    provider = wheel("flashinfer-python", gates=(gate("flashinfer.mm", capabilities=()),))
+    cells = judge(lead, provider)
+    assert (cells["slim"].declared, cells["slim"].verdict) == ("no", "unavailable")
+    assert (cells["devel"].declared, cells["devel"].verdict) == ("yes", "likely")
+    assert cells["devel"].compiled == "no"
+
+
+def test_a_defect_of_the_path_breaks_it_and_is_told() -> None:
+    known = Defect(
+        defect="known",
+        package="vllm",
+        versions="<2",
+        targets=("sm121",),
+        path="vllm.cutlass",
+        reason="known_defect",
+        summary="It does not.",
+        source="somewhere",
+    )
+    lead = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),))
+    cell = judge(lead, defects=(known,))["slim"]
+    assert (cell.verdict, cell.reason) == ("broken", "known_defect")
+    assert [item.text for item in cell.evidence if item.kind == "defect"] == ["It does not."]
+
+
+def test_the_evidence_begins_with_the_imports_and_follows_the_path_piece_by_piece() -> None:
+    cell = judge(wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),)))["slim"]
+    told = [(item.kind, item.name, item.answer) for item in cell.evidence]
+    assert told[:5] == [
+        ("stack", "imports", "yes"),
+        ("path", "vllm.cutlass", "complete"),
+        ("gate", "vllm.cutlass", "yes"),
+        ("piece", "vllm.quantize", "yes"),
+        ("piece", "vllm.gemm", "yes"),
+    ]
+    assert cell.evidence[2].where == "vllm-1.0.whl: vllm/x.py:1"
+
+
+def test_a_path_that_is_passed_over_says_why() -> None:
+    cell = judge(wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),)))["slim"]
+    refused = next(item for item in cell.evidence if item.name == "vllm.flashinfer")
+    assert refused.answer == "refused"
+    assert "flashinfer-python is not in this stack" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("torch", "answer", "reason", "told"),
+    [
+        (TORCH, "yes", "", "CUDA 13.0"),
+        (wheel("torch", facts={"cuda": ""}), "no", "torch_without_cuda", "without CUDA on aarch64"),
+        (wheel("torch", facts={"cuda": "12.8"}), "no", "cuda_mismatch", "for CUDA 13, torch 1.0"),
+        (wheel("torch"), "unknown", "not_measured", "was not read"),
+    ],
+)
+def test_imports_resolve_with_a_cuda_torch_of_the_same_major_version(
+    torch: WheelEvidence, answer: str, reason: str, told: str
+) -> None:
+    object_ = ObjectEvidence(path="vllm/_C.so", size=1, outcome="read", needs="libcudart.so.13")
+    lead = wheel("vllm", objects=(object_,))
+    pins = tuple(Pin(package=name, version="1.0") for name in ("vllm", "torch"))
+    stack = Stack(name="vllm==1.0", machine="aarch64", pins=pins)
+    held = {"vllm": Held(lead), "torch": Held(torch)}
+    found = imports(stack, held, torch.facts.get("cuda"))
+    assert found[:2] == (answer, reason)
+    assert told in found[2]
+
+
+def test_imports_do_not_resolve_where_torch_has_no_wheel() -> None:
+    pins = (Pin(package="vllm", version="1.0"), Pin(package="torch", version="", why="none here"))
+    stack = Stack(name="vllm==1.0", machine="aarch64", pins=pins)
+    assert imports(stack, {"vllm": Held(wheel("vllm"))}, None) == (
+        "no",
+        "no_wheel",
+        "torch: none here",
+    )
+
+
+def test_a_stack_that_cannot_be_imported_is_broken_whatever_its_wheel_holds() -> None:
+    lead = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),))
+    cell = judge(lead, torch=wheel("torch", facts={"cuda": ""}))["slim"]
+    assert (cell.compiled, cell.verdict, cell.reason) == ("yes", "broken", "torch_without_cuda")
+
+
+@pytest.mark.parametrize(
+    ("published", "verdict", "reason", "lamp"),
+    [
+        (False, "unavailable", "no_wheel", "no"),
+        (True, "unknown", "not_measured", "unknown"),
+        (None, "unknown", "not_measured", "unknown"),
+    ],
+)
+def test_a_wheel_that_was_not_read_is_unknown_and_one_that_is_not_there_unavailable(
+    published: bool | None, verdict: str, reason: str, lamp: str
+) -> None:
+    stack = Stack(name="vllm==1.0", machine="aarch64", pins=(Pin(package="vllm", version="1.0"),))
+    cells = unread(stack, SM121, ("gemm", "moe"), ENVIRONMENTS, published=published)
+    assert {(c.capability, c.environment) for c in cells} == {
+        (name, environment) for name in ("gemm", "moe") for environment in ENVIRONMENTS
+    }
+    assert {(c.verdict, c.reason, c.compiled) for c in cells} == {(verdict, reason, lamp)}

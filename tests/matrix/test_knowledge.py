@@ -1,0 +1,201 @@
+"""What the shipped data and ledger come to: rows that were checked by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from matrix.cell import Cell, Report
+from matrix.errors import ConfigurationError
+from matrix.knowledge import Knowledge
+from matrix.vocabulary import MACHINES
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    return Knowledge.load()
+
+
+@pytest.fixture(scope="module")
+def report(knowledge: Knowledge) -> Report:
+    stacks = ("vllm==0.11.0", "vllm==0.33.0", "vllm==0.19.1", "vllm==0.10.1.1")
+    return knowledge.report(generated="2026-11-21T00:00:00Z", stacks=stacks)
+
+
+def cell(
+    report: Report,
+    version: str,
+    target: str,
+    capability: str,
+    *,
+    machine: str = "x86_64",
+    environment: str = "slim",
+) -> Cell:
+    (found,) = (
+        one
+        for one in report.cells
+        if (one.stack, one.target, one.machine, one.environment, one.capability)
+        == (f"vllm=={version}", target, machine, environment, capability)
+    )
+    return found
+
+
+@pytest.mark.parametrize("target", ["sm100", "sm103", "sm120"])
+@pytest.mark.parametrize("capability", ["gemm", "moe"])
+def test_vllm_0_33_0_has_dense_and_grouped_kernels(
+    report: Report, target: str, capability: str
+) -> None:
+    found = cell(report, "0.33.0", target, capability)
+    assert (found.compiled, found.verdict) == ("yes", "likely")
+
+
+@pytest.mark.parametrize("capability", ["gemm", "moe"])
+def test_vllm_0_33_0_has_them_for_a_dgx_spark(report: Report, capability: str) -> None:
+    found = cell(report, "0.33.0", "sm121", capability, machine="aarch64")
+    assert (found.compiled, found.verdict) == ("yes", "likely")
+
+
+def test_vllm_0_11_0_works_on_sm100(report: Report) -> None:
+    found = cell(report, "0.11.0", "sm100", "gemm")
+    assert (found.declared, found.compiled, found.verdict) == ("yes", "yes", "likely")
+
+
+@pytest.mark.parametrize("version", ["0.11.0", "0.10.1.1"])
+def test_the_first_dense_kernels_for_sm120_are_there_and_never_called(
+    report: Report, version: str
+) -> None:
+    found = cell(report, version, "sm120", "gemm")
+    assert (found.compiled, found.verdict) == ("yes", "broken")
+    assert found.reason == "unreachable_dispatch"
+
+
+def test_vllm_0_11_0_has_images_without_a_grouped_kernel_for_sm120(report: Report) -> None:
+    found = cell(report, "0.11.0", "sm120", "moe")
+    assert (found.compiled, found.verdict) == ("trap", "broken")
+
+
+def test_vllm_0_19_1_cannot_be_imported_on_aarch64(report: Report) -> None:
+    for target in ("sm100", "sm103", "sm110", "sm121"):
+        for environment in ("slim", "devel"):
+            found = cell(
+                report, "0.19.1", target, "gemm", machine="aarch64", environment=environment
+            )
+            assert (found.verdict, found.reason) == ("broken", "torch_without_cuda")
+    told = cell(report, "0.19.1", "sm121", "gemm", machine="aarch64").evidence[0]
+    assert "without CUDA" in told.text
+
+
+def test_a_release_without_a_wheel_for_the_machine_is_unavailable(report: Report) -> None:
+    found = cell(report, "0.10.1.1", "sm121", "gemm", machine="aarch64")
+    assert (found.verdict, found.reason) == ("unavailable", "no_wheel")
+
+
+def test_cells_are_those_of_machines_that_the_target_exists_with(
+    knowledge: Knowledge, report: Report
+) -> None:
+    places = {(found.target, found.machine) for found in report.cells}
+    assert places == {
+        (target.name, machine)
+        for target in knowledge.configuration.targets
+        for machine in target.machines
+    }
+    assert ("sm121", "x86_64") not in places
+
+
+def test_a_filter_gives_the_cells_that_the_whole_has(knowledge: Knowledge, report: Report) -> None:
+    one = knowledge.report(
+        generated=report.generated,
+        stacks=["vllm==0.11.0"],
+        targets=["sm120"],
+        machines=["x86_64"],
+        environments=["slim"],
+        capabilities=["gemm"],
+    )
+    assert one.cells == (cell(report, "0.11.0", "sm120", "gemm"),)
+
+
+def test_a_range_names_every_stack_in_it_and_no_extra(knowledge: Knowledge) -> None:
+    found = knowledge.report(generated="", stacks=["vllm>=0.10.2,<0.11.1"], targets=["sm120"])
+    assert [stack.name for stack in found.stacks] == ["vllm==0.11.0", "vllm==0.10.2"]
+    found = knowledge.report(generated="", stacks=["vllm[flashinfer]>=0.10.2"], targets=["sm120"])
+    assert [stack.name for stack in found.stacks] == [
+        "vllm[flashinfer]==0.11.0",
+        "vllm[flashinfer]==0.10.2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"stacks": ["vllm==0.33.1"]}, "unknown stack 'vllm==0.33.1'"),
+        ({"targets": ["sm12"]}, "unknown target 'sm12'"),
+        ({"capabilities": ["gem"]}, "unknown capability 'gem'"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest(
+    knowledge: Knowledge, asked: dict[str, list[str]], told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean") as raised:
+        knowledge.report(generated="", **asked)  # type: ignore[arg-type]
+    assert told in str(raised.value)
+
+
+def test_stacks_are_newest_first_and_an_extra_stands_behind_its_release(
+    knowledge: Knowledge,
+) -> None:
+    names = [stack.name for stack in knowledge.stacks]
+    assert names[:2] == ["vllm==0.33.0", "vllm[b12x]==0.33.0"]
+    assert names.index("vllm==0.11.0") + 1 == names.index("vllm[flashinfer]==0.11.0")
+
+
+def test_every_wheel_that_a_stack_pins_was_read(knowledge: Knowledge) -> None:
+    unread = {
+        f"{pin.package}=={pin.version}"
+        for named in knowledge.stacks
+        for machine in MACHINES
+        for pin in knowledge.resolve(named, machine).pins
+        if knowledge.published.record(*named.lead, machine)
+        and pin.version
+        and knowledge.published.has_wheel(pin.package, pin.version, machine)
+        and knowledge.published.record(pin.package, pin.version, machine) is None
+    }
+    assert unread == set()
+
+
+def test_a_stack_with_flashinfer_asks_more_of_the_environment(report: Report) -> None:
+    slim = cell(report, "0.33.0", "sm120", "gemm")
+    devel = cell(report, "0.33.0", "sm120", "gemm", environment="devel")
+
+    def answer(found: Cell) -> str:
+        (item,) = (
+            i
+            for i in found.evidence
+            if i.name == "vllm.flashinfer-cutlass-dense" and i.kind == "path"
+        )
+        return item.answer
+
+    assert (answer(slim), answer(devel)) == ("refused", "complete")
+
+
+def test_what_upstream_claims_and_flashinfer_denies_is_a_contradiction(report: Report) -> None:
+    kinds = {
+        (one.kind, one.target, one.path)
+        for one in report.contradictions
+        if one.stack == "vllm==0.33.0" and one.capability == "gemm"
+    }
+    assert ("packages-disagree", "sm120", "vllm.flashinfer-trtllm-dense") in kinds
+    assert not any(kind == "declared-not-compiled" for kind, _, _ in kinds)
+
+
+def test_the_control_without_fp4_hardware_is_in_no_contradiction(report: Report) -> None:
+    assert all(one.target != "sm90" for one in report.contradictions)
+
+
+def test_a_contradiction_says_what_was_read_where(report: Report) -> None:
+    one = next(
+        found
+        for found in report.contradictions
+        if (found.stack, found.target, found.kind, found.path)
+        == ("vllm==0.11.0", "sm120", "unreachable", "vllm.cutlass-dense")
+    )
+    assert any("vllm-0.11.0" in line and ".py:" in line for line in one.read)
+    assert any("pull request 29711" in line for line in one.read)
