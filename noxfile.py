@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.needs_version = ">=2025.5.1"
-nox.options.sessions = ["audit"]
+nox.options.sessions = ["matrix"]
 nox.options.reuse_existing_virtualenvs = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
@@ -15,6 +15,20 @@ def install(session: nox.Session, *groups: str) -> None:
     """Install the project, editable, with the named dependency groups of pyproject.toml."""
     wanted = [requirement for group in groups for requirement in GROUPS[group]]
     session.install("-e", ".", *wanted)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Print what is known, then what the index has beyond it; `-- --refresh` reads that first."""
+    install(session)
+    shown = [argument for argument in session.posargs if argument != "--refresh"]
+    if "--refresh" in session.posargs:
+        session.run("nvfp4-matrix", "refresh")
+        session.run("nvfp4-matrix", "show", *shown)
+        return
+    session.run("nvfp4-matrix", "show", *shown)
+    # Without the index (exit code 3) what is known was told all the same.
+    session.run("nvfp4-matrix", "refresh", "--list", success_codes=[0, 3])
 
 
 @nox.session
@@ -48,9 +62,23 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Read a published wheel: `nox -s audit -- vllm==0.33.0 --machine aarch64`."""
+    """Read one wheel: `nox -s audit -- vllm==0.33.0 --machine aarch64`."""
     install(session)
     session.run("nvfp4-matrix", "audit", *(session.posargs or ["vllm==0.33.0"]))
+
+
+@nox.session
+def pins(session: nox.Session) -> None:
+    """Choose pins: `nox -s pins -- --target sm121 --need gemm --need moe`."""
+    install(session)
+    session.run("nvfp4-matrix", "pins", *(session.posargs or ["--help"]))
+
+
+@nox.session
+def plan(session: nox.Session) -> None:
+    """List the jobs that GPU runners would get: `nox -s plan -- --target sm121`."""
+    install(session)
+    session.run("nvfp4-matrix", "plan", *session.posargs)
 
 
 @nox.session
