@@ -20,6 +20,8 @@ LARGEST: Final = "0.15.1"
 """The largest wheel of vLLM for x86_64 up to 0.33.0: 509 MB."""
 TIMES_BOUND: Final = 1 / 3
 TIMES_HOPED: Final = 1 / 5
+LINES: Final = (1000, 300, 100)
+"""Megabits a second for which the ratio is computed too: whoever measures may sit beside the index."""
 BYTES_BOUND: Final = 40.0
 MEMORY_BOUND: Final = 200.0
 BLACKWELL: Final = ("sm_10", "sm_11", "sm_12")
@@ -125,6 +127,16 @@ def _compare(found: Findings, ours: list[Audited], theirs: list[ByHand]) -> None
         f"bytes: {first.fetched / 1e6:.0f} of {first.total / 1e6:.0f} MB. The audit proves each kernel by "
         "disassembly, which the way by hand leaves out."
     )
+    rate = first.total / steps["download"].median
+    for line in LINES:
+        mine, hands = (
+            each.median + size * (8 / (line * 1e6) - 1 / rate)
+            for each, size in ((reading, first.fetched), (hand, first.total))
+        )
+        found.notes.append(
+            f"computed for a line of {line} Mbit/s (here pip had {rate * 8 / 1e6:.0f}): "
+            f"{told(mine)} against {told(hands)}, {mine / hands:.2f}"
+        )
     if theirs[0].disassembly is not None:
         at_least = "at least " if theirs[0].stopped else ""
         whole = theirs[0].seconds + theirs[0].disassembly
