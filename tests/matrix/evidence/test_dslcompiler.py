@@ -148,6 +148,7 @@ def test_from_4_6_on_names_hang_on_the_toolkit_and_all_count(make_wheel: MakeWhe
         b"class Arch:\n    sm_90: int = 1\n    sm_9 = sm_0100 = sm_100b = SM_100 = 1\n",
         b"class Arch:\n    (sm_90, sm_100) = 1, 2\n",
         b"class Arch:\n    x = " + b"(" * 500 + b")" * 500,
+        b"class Arch:\n    x = " + b"-" * 100_000 + b"1\n",
         b"class Arch:\n    raise SystemExit\n",
     ],
 )
