@@ -202,7 +202,7 @@ def test_a_tool_that_cannot_be_started_is_the_machine_s_fault(
         read(tmp_path)
 
 
-def test_a_tool_that_goes_on_is_ended_when_its_reader_stops(fake: Fake, tmp_path: Path) -> None:
+def test_a_tool_that_goes_on_is_ended_when_its_reader_stops(fake: Fake) -> None:
     fake(symbols="print(os.getpid())\nwhile True: print('FUNC', flush=True)")
     pids: list[int] = []
 
