@@ -33,7 +33,7 @@ def test_entries_of_one_name_are_numbered() -> None:
         ("==2.0+cu130", "<3", True),
     ],
 )
-def test_ranges_meet_where_some_release_is_in_both(one: str, other: str, meet: bool) -> None:  # noqa: FBT001 - the expectation
+def test_ranges_meet_where_some_release_is_in_both(one: str, other: str, meet: bool) -> None:
     assert (shared(one, other) is not None) is meet
     assert (shared(other, one) is not None) is meet
 
