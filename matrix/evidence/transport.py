@@ -82,7 +82,12 @@ def explain(error: BaseException) -> str:
     chain = f"{type(error).__name__} {error}"
     if isinstance(error, requests.Timeout) or "timed out" in chain.lower():
         return "no answer in time (see pip's --timeout)"
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+    if isinstance(
+        error,
+        requests.exceptions.InvalidURL
+        | requests.exceptions.InvalidSchema
+        | requests.exceptions.MissingSchema,
+    ):
         return "no URL that can be read"
     if isinstance(error, requests.exceptions.TooManyRedirects):
         return "it redirects in a circle"

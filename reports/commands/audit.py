@@ -29,6 +29,7 @@ Examples:
   nvfp4-matrix audit vllm --python .venv/bin/python
 """
 _PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(epilog=EXAMPLES)
@@ -48,7 +49,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--no-ledger", is_flag=True, help="Measure, whatever the ledger has.")
-@click.option("--ledger", "ledger", type=_PATH, metavar="DIR", help="Another ledger.")
+@click.option("--ledger", "ledger", type=_FOLDER, metavar="DIR", help="Another ledger.")
 def audit(
     what: str,
     machine: str | None,

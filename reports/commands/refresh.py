@@ -41,7 +41,7 @@ _ROUNDS: Final = 5
 @click.option(
     "--ledger",
     "folder",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Another ledger than the one that comes with the project.",
 )

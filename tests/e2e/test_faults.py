@@ -89,6 +89,16 @@ def test_an_index_that_nobody_listens_at(
     assert line == "http://127.0.0.1:9/simple/pkg/: cannot be reached, or cuts the connection"
 
 
+@pytest.mark.parametrize("url", ["nonsense", "ftp://host/simple", "http://host:99999/simple"])
+def test_an_index_that_is_no_url(
+    shelf: Shelf, command: Command, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    assert shelf
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+    line = refuse(command("audit", "pkg==1.0"), 3)
+    assert line == f"{url}/pkg/: no URL that can be read"
+
+
 @pytest.mark.parametrize("what", ["pages", "hang"])
 def test_an_index_or_a_file_that_hangs_ends_by_the_timeout_that_pip_was_told(
     shelf: Shelf, wheel: Path, command: Command, monkeypatch: pytest.MonkeyPatch, what: str

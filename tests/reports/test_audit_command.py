@@ -195,6 +195,16 @@ def test_what_cannot_be_asked_for_is_one_line_and_exit_2(
     assert "secret" not in err
 
 
+@pytest.mark.parametrize("asked", [("audit", "vllm==0.33.0"), ("refresh", "--list")])
+def test_a_ledger_that_is_a_file_is_refused(
+    shelf: Shelf, vllm: Path, command: Command, asked: tuple[str, ...]
+) -> None:
+    code, out, err = command(*asked, "--ledger", vllm)
+    assert (code, out) == (2, "")
+    assert f"Directory '{vllm}' is a file." in " ".join(err.split())
+    assert shelf.asked == []
+
+
 @pytest.mark.parametrize("name", ["audit", "refresh"])
 def test_the_help_fits_a_terminal(command: Command, name: str) -> None:
     code, out, _ = command(name, "--help")
