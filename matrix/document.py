@@ -18,8 +18,11 @@ except ImportError:  # a PyYAML without libyaml reads the same, slower
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 Value = TypeVar("Value")
-_WHERE = re.compile(r" - at `\$(.*)`$")
+_WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`")
+_OPENER = re.compile(r"[\[{]|[-?:]\s")
+_MANY = 10_000  # openers; libyaml's composer overruns an 8 MiB stack at 20,000 levels or more
+_DEEPEST = 100  # levels; no file of ours has ten
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -40,6 +43,7 @@ def loads(text: str, kind: type[Value], name: str) -> Value:
     """Read YAML `text` as a value of `kind`; `name` stands for the file in complaints. See `load`."""
     loader = _Loader(text)
     try:
+        _refuse_depth(text, name)
         node = loader.get_single_node()
         if node is None:
             raise ConfigurationError(f"{name}:1: the file is empty")
@@ -66,18 +70,41 @@ def nearest(word: str, words: list[str]) -> str:
     return f"; known: {', '.join(sorted(words))}" if words else ""
 
 
-def _refuse_duplicates(node: yaml.Node, name: str) -> None:
+def _refuse_depth(text: str, name: str) -> None:
+    """Refuse what is nested too deep for the composer, whose recursion is C; events come without."""
+    if sum(1 for _ in _OPENER.finditer(text)) <= _MANY:
+        return
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigurationError(f"{name}:{line}: nested too deep")
+
+
+def _refuse_duplicates(node: yaml.Node, name: str, known: set[int] | None = None) -> None:
+    """Refuse keys that stand twice, keys that are no words, and aliases, which multiply what is read."""
+    known = set() if known is None else known
+    line = node.start_mark.line + 1
+    if id(node) in known:
+        raise ConfigurationError(f"{name}:{line}: an alias stands for this; write it out there")
+    known.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            at = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigurationError(f"{name}:{at}: a key has to be a word")
             if key.value in seen:
-                line = key.start_mark.line + 1
-                raise ConfigurationError(f"{name}:{line}: {key.value!r} stands twice")
+                raise ConfigurationError(f"{name}:{at}: {key.value!r} stands twice")
             seen.add(key.value)
-            _refuse_duplicates(value, name)
+            _refuse_duplicates(value, name, known)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_duplicates(value, name)
+            _refuse_duplicates(value, name, known)
 
 
 def _explain(message: str, node: yaml.Node, kind: type, name: str) -> str:

@@ -20,7 +20,8 @@ from matrix.evidence.dslcompiler import read_dsl
 from matrix.evidence.elf import FatbinPeek
 from matrix.evidence.index import WheelFile
 from matrix.evidence.kernelword import names_pattern
-from matrix.evidence.machinecode import read_object, tool_versions
+from matrix.evidence.machinecode import read_object
+from matrix.evidence.nvidiatools import tool_versions
 from matrix.evidence.record import KernelEvidence, ObjectEvidence, WheelEvidence
 from matrix.evidence.source import read_gates
 from matrix.evidence.torchbuild import read_torch

@@ -10,7 +10,7 @@ from matrix.architecture import parse
 from matrix.capability import Piece
 from matrix.evidence.record import CubinEvidence
 
-_ARCHITECTURE: Final = re.compile(r"[Ss]m_?([1-9]\d{1,2}[af]?)(?=[A-Z_./])")
+_ARCHITECTURE: Final = re.compile(r"[Ss]m_?([1-9][0-9]{1,2}[af]?)(?=[A-Z_./])")
 """`Gemm_…_sm100f.cubin`, `fmhaSm103aKernel_….cubin`, `sm_100a/….cubin`: what follows tells the suffix
 from the next word."""
 

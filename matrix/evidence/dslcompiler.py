@@ -9,6 +9,7 @@ from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from matrix.evidence.syntax import tree
 from matrix.evidence.wheel import Wheel
 
 _ARCHITECTURES: Final = ("/cutlass/base_dsl/enums.py", "/cutlass/base_dsl/arch.py")
@@ -53,8 +54,8 @@ def read_dsl(wheel: Wheel) -> dict[str, str]:
 
 def _tree(wheel: Wheel, name: str) -> ast.Module:
     try:
-        return ast.parse(wheel.read(name, limit=_LARGEST))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return tree(wheel.read(name, limit=_LARGEST), name)
+    except SyntaxError:
         return ast.Module(body=[], type_ignores=[])
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 FATBIN_MAGIC: Final = b"\x50\xed\x55\xba"
 """0xBA55ED50 little-endian: `FATBINC_MAGIC`'s payload, `fatBinaryHeader` in CUDA's
@@ -38,6 +40,7 @@ _HEADS: Final = 4096  # bytes that hold the ELF header and its program headers
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")  # type, flags, offset, address, …, size, …
 _PT_LOAD: Final = 1
 _PF_EXECUTABLE: Final = 1
+_SYMBOL: Final = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
 
 _KERNEL_NAME: Final = re.compile(rb"\0_Z[NTLK0-9]")
 """The start of a mangled C++ name as the string that `__cudaRegisterFunction` is given."""
@@ -153,3 +156,22 @@ def cuda_runtime(path: Path) -> str:
         except Exception:  # noqa: BLE001 - a damaged object makes the parser raise anything
             return ""
     return next((name for name in needed if name.startswith("libcudart.so")), "")[:40]
+
+
+def symbol_indices(path: Path, names: Collection[str]) -> list[int]:
+    """Return the places in an ELF file's symbol table of the symbols called so; none where it is damaged."""
+    wanted = {name.encode() for name in names}
+    with path.open("rb") as file:
+        try:
+            table = ELFFile(file).get_section_by_name(".symtab")
+            if not isinstance(table, SymbolTableSection):
+                return []
+            strings, symbols = bytes(table.stringtable.data()), bytes(table.data())
+        except Exception:  # noqa: BLE001 - a damaged file makes the parser raise anything
+            return []
+    usable = symbols[: len(symbols) - len(symbols) % _SYMBOL.size]
+    return [
+        index
+        for index, (name, *_) in enumerate(_SYMBOL.iter_unpack(usable))
+        if strings[name : strings.find(b"\0", name)] in wanted
+    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from email.parser import Parser
@@ -13,6 +12,7 @@ from typing import Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from matrix.evidence.syntax import tree
 from matrix.evidence.value import UndecidedError
 
 MAXIMUM_SOURCE: Final = 8 << 20
@@ -74,11 +74,9 @@ class Library:
         if len(body) > MAXIMUM_SOURCE:
             return f"{member} is too large to read ({len(body)} bytes)"
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(body, filename=member)
-            source = Source(member, tree)
-            for statement, guards in _statements(tree.body, ()):
+            module = tree(body, member)
+            source = Source(member, module)
+            for statement, guards in _statements(module.body, ()):
                 if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
                     source.stars.append(statement)
                 for name in bound_names(statement):

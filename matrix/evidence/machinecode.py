@@ -11,33 +11,30 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from shutil import which
-from subprocess import PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, Final
+from typing import Final
 
 from matrix.architecture import holds_fp4, parse
 from matrix.capability import Instruction, Piece
-from matrix.errors import OutsideError, ToolError
-from matrix.evidence.elf import cuda_runtime
+from matrix.errors import OutsideError
+from matrix.evidence.elf import cuda_runtime, symbol_indices
+from matrix.evidence.nvidiatools import RefusedError, running, tool
 from matrix.evidence.record import KernelEvidence, ObjectEvidence
 
-_TOOLS = {"cuobjdump": "nvidia-cuda-cuobjdump", "nvdisasm": "nvidia-cuda-nvdisasm"}
 _EXAMPLE = 160
 _ROOM: Final = 1 << 20
 """Bytes that must still fit on the disk before a tool's complaint is believed."""
 
+_LONGEST_ARGUMENT: Final = 100_000
+"""Characters; Linux takes 131,072 in one argument."""
+
+_NOTHING: Final = "does not contain device code"
+"""What cuobjdump says, as an error, of an object with a fat binary that is empty."""
+
 _SECTION = re.compile(r"\.section\s+\.text\.(\S+?),")
 _CONTROL = re.compile(r"[^\x20-\x7e]+")
-
-
-class RefusedError(Exception):
-    """A tool of NVIDIA's could not read its input; the message is its own first line."""
 
 
 @dataclass(frozen=True)
@@ -59,68 +56,13 @@ class _Tally:
     example: str = ""
 
 
-@cache
-def tool(name: str) -> str:
-    """Path of `cuobjdump` or `nvdisasm`: from its PyPI distribution, else from PATH.
+def _only(indices: Sequence[int]) -> list[str]:
+    """Restrict nvdisasm to some functions; where they are too many for a command line, it reads all.
 
-    Raises ToolError when it is in neither.
+    16 of the 816 in one of Transformer Engine's images take 2.5 s, all of them minutes.
     """
-    distribution = _TOOLS[name]
-    try:
-        files = metadata.files(distribution) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == name:
-            return str(file.locate())
-    if found := which(name):
-        return found
-    raise ToolError(f"{name} is not installed; try: pip install {distribution}")
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of the tools' distributions, for the record ("" where the tool comes from PATH)."""
-    versions = {}
-    for name, distribution in _TOOLS.items():
-        try:
-            versions[name] = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            versions[name] = ""
-    return versions
-
-
-@contextmanager
-def _lines(command: Sequence[str], *, folder: Path | None = None) -> Iterator[IO[str]]:
-    """Run a tool and hand over its output as it comes; nothing is left running afterwards.
-
-    Raises RefusedError when the tool ends with an error.
-    """
-    with TemporaryFile("w+", errors="replace") as complaint:
-        process = Popen(  # noqa: S603 - our own tool, no shell
-            command, stdout=PIPE, stderr=complaint, cwd=folder, text=True, errors="replace"
-        )
-        try:
-            if process.stdout is None:
-                raise ToolError(f"{command[0]} gave no output")
-            yield process.stdout
-            process.stdout.read()
-            code = process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(timeout=5)
-                except TimeoutExpired:
-                    process.kill()
-                    process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-        if code:
-            complaint.seek(0)
-            said = _CONTROL.sub(" ", complaint.readline(2_000)).strip()
-            if code < 0:  # killed: what it said until then is no reason
-                said = ""
-            raise RefusedError(said or f"{Path(command[0]).name} ended with code {code}")
+    text = ",".join(map(str, indices))
+    return ["-fun", text] if 0 < len(text) <= _LONGEST_ARGUMENT else []
 
 
 def parse_symbols(lines: Iterable[str], images: Counter[str], ptx: Counter[str]) -> Iterator[Entry]:
@@ -187,7 +129,7 @@ def read_object(
     wanted = [piece for piece in pieces if piece.delivery == "image" and piece.symbol]
     candidates: list[tuple[Piece, Entry]] = []
     try:
-        with _lines([tool("cuobjdump"), "-symbols", str(path)]) as output:
+        with running([tool("cuobjdump"), "-symbols", str(path)]) as output:
             for entry in parse_symbols(output, images, ptx):
                 candidates += [(piece, entry) for piece in wanted if matching(entry, piece, member)]
         opcodes = _disassemble(path, candidates, instructions, workdir, jobs)
@@ -195,8 +137,10 @@ def read_object(
         raise OutsideError(f"{member}: {workdir}: {error.strerror}") from error
     except RefusedError as error:
         _demand_room(workdir)
-        refused = ObjectEvidence(path=member, size=size, outcome="refused", detail=str(error)[:200])
-        return refused, ()
+        said = str(error).replace(str(path), path.name)[:200]
+        if _NOTHING in said:
+            return ObjectEvidence(path=member, size=size, outcome="no-device-code"), ()
+        return ObjectEvidence(path=member, size=size, outcome="refused", detail=said), ()
     tallies: dict[tuple[str, str], _Tally] = {}
     for piece, entry in candidates:
         tally = tallies.setdefault((piece.piece, entry.image), _Tally(example=entry.symbol))
@@ -272,22 +216,26 @@ def _disassemble(
 ) -> dict[int, dict[str, Counter[str]]]:
     """Opcodes by image ordinal and kernel, for images that can hold FP4 instructions at all."""
     needed: dict[int, set[str]] = {}
+    kernels: dict[int, set[str]] = {}
     for piece, entry in candidates:
         pattern = _opcode(instructions, piece.instruction, parse(entry.image).family)
         if pattern and holds_fp4(entry.image):
             needed.setdefault(entry.ordinal, set()).add(pattern)
+            kernels.setdefault(entry.ordinal, set()).add(entry.symbol)
     if not needed:
         return {}
     with TemporaryDirectory(dir=workdir) as folder:
         names = ",".join(f".{ordinal}.sm_" for ordinal in sorted(needed))
         extract = [tool("cuobjdump"), "-xelf", names, str(path.resolve())]
-        with _lines(extract, folder=Path(folder)):
+        with running(extract, folder=Path(folder)):
             pass
         cubins = {int(file.name.split(".")[-3]): file for file in Path(folder).glob("*.cubin")}
 
         def read(ordinal: int) -> tuple[int, dict[str, Counter[str]]]:
             opcode = re.compile(f"(?:{'|'.join(sorted(needed[ordinal]))})[A-Z0-9_.]*")
-            with _lines([tool("nvdisasm"), "-c", str(cubins[ordinal])]) as output:
+            cubin = cubins[ordinal]
+            only = _only(symbol_indices(cubin, kernels[ordinal]))
+            with running([tool("nvdisasm"), "-c", *only, str(cubin)]) as output:
                 return ordinal, parse_disassembly(output, opcode)
 
         if missing := set(needed) - set(cubins):

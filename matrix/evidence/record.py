@@ -11,9 +11,9 @@ class ObjectEvidence(Model, frozen=True, kw_only=True):
 
     `outcome`: `read` (handed to cuobjdump), `no-kernels` (no kernel name of ours before its machine
     code, so it was inflated only that far), `no-device-code`, `refused` (cuobjdump could not read it;
-    `detail` says what it said). `images` and `ptx`: entries in the fat binary by architecture as
-    cuobjdump names it ("sm_120f"), only where it was read. `needs`: the CUDA runtime among its DT_NEEDED
-    ("libcudart.so.13"), which says for which CUDA it was built.
+    `detail` says what it said), `skipped` (the package's rule says so). `images` and `ptx`: entries in the
+    fat binary by architecture as cuobjdump names it ("sm_120f"), only where it was read. `needs`: the CUDA
+    runtime among its DT_NEEDED ("libcudart.so.13"), which says for which CUDA it was built.
     """
 
     path: str

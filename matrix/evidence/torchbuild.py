@@ -7,6 +7,7 @@ import contextlib
 import re
 from typing import Final
 
+from matrix.evidence.syntax import tree
 from matrix.evidence.wheel import Wheel
 
 _VERSION: Final = "torch/version.py"
@@ -40,8 +41,8 @@ def read_torch(wheel: Wheel) -> dict[str, str]:
 def _assigned(source: bytes) -> dict[str, str]:
     """Return the module's constants; None reads as ""."""
     try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = tree(source, _VERSION).body
+    except SyntaxError:
         return {}
     found: dict[str, str] = {}
     for statement in body:

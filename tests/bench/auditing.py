@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from matrix.errors import MatrixError
-from matrix.evidence.machinecode import tool
+from matrix.evidence.nvidiatools import tool
 from tests.bench.figure import PYTHON, Aim, BenchError, Findings, Table, Times, ran, told
 
 PACKAGE: Final = "vllm"

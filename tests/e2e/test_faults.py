@@ -161,6 +161,11 @@ def test_a_member_that_is_not_what_record_states(
     assert both(shelf, command, path) == "pkg/_C.so is not what RECORD states (sha256 differs)"
 
 
+def test_a_wheel_without_metadata(shelf: Shelf, wheel: Path, command: Command) -> None:
+    wheel.write_bytes(wheel.read_bytes().replace(b"METADATA", b"METADATB"))
+    assert both(shelf, command, wheel) == "holds no METADATA"
+
+
 def test_a_member_that_unpacks_to_more_than_it_says(
     shelf: Shelf, make_wheel: MakeWheel, command: Command
 ) -> None:
@@ -219,7 +224,15 @@ def test_a_metadata_that_speaks_to_the_terminal_says_nothing(
 HOSTILE_TAG = "cp38-abi3-manylinux_|\n\x1b[31m_x86_64"
 
 
-@pytest.mark.parametrize("tag", [HOSTILE_TAG, "cp38-abi3-manylinux_..%2f_x86_64"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        HOSTILE_TAG,
+        "cp38-abi3-manylinux_..%2f_x86_64",
+        "1\x1b[31m|\n-cp38-abi3-manylinux_2_31_x86_64",
+        "1 ..-cp38-abi3-manylinux_2_31_x86_64",
+    ],
+)
 def test_a_wheel_by_a_name_that_no_build_makes_does_not_exist(
     shelf: Shelf, make_wheel: MakeWheel, command: Command, tmp_path: Path, tag: str
 ) -> None:

@@ -156,6 +156,15 @@ def test_what_is_wrong_anywhere_is_told_where_it_stands(
     assert "\n" not in str(caught.value)
 
 
+BOMB = b"\n".join(
+    [
+        b"a0: &a0 [x, x]",
+        *(b"a%d: &a%d [%s]" % (n, n, b"*a%d, " % (n - 1) * 9) for n in range(1, 30)),
+    ]
+)
+"""9 ** 29 strings, if it were written out."""
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -174,7 +183,13 @@ def test_what_is_wrong_anywhere_is_told_where_it_stands(
         (b"targets: !!python/object/apply:os.getcwd []\n", ":1: could not determine a constructor"),
         (b"targets: " + b"[" * 3000 + b"]" * 3000, ":1: "),
         (b"targets: " + b"{a: " * 3000 + b"}" * 3000, ":1: "),
-        (b"targets: &a [*a]", ":1: malformed YAML"),
+        (b"targets: " + b"[" * 100_000, ":1: nested too deep"),
+        (b"targets: " + b"{a: " * 100_000, ":1: nested too deep"),
+        (b"targets:\n" + b"- " * 100_000, ":2: nested too deep"),
+        (b"targets: &a [*a]", ":1: an alias stands for this"),
+        (BOMB, ":1: an alias stands for this"),
+        (b"targets: []\n? [a, b]\n: 1\n", ":2: a key has to be a word"),
+        (b"targets: []\n{a: 1}: 2\n", ":2: a key has to be a word"),
         (b"targets: " + b"9" * 5000, ":1: malformed YAML"),
         (b"targets: " + b"9" * 400, ":1: Expected `array`, got `int` (at targets)"),
         (b"targets: 2026-13-45", ":1: malformed YAML"),
@@ -194,3 +209,8 @@ def test_the_closest_name_is_told_and_all_of_them_where_none_is_close() -> None:
     assert nearest("gem", ["gemm", "moe"]) == "; did you mean gemm?"
     assert nearest("attention", ["moe", "gemm"]) == "; known: gemm, moe"
     assert nearest("gemm", []) == ""
+
+
+def test_much_that_is_not_deep_is_read() -> None:
+    text = "as_released:\n" + "  - {range: a>=1, extras: [b]}\n" * 5000
+    assert len(loads(text, StacksFile, "s.yaml").as_released) == 5000

@@ -185,7 +185,7 @@ def test_more_jobs_than_github_takes_are_told_on_stderr(
     large: Report,
     monkeypatch: pytest.MonkeyPatch,
     releases: int,
-    warned: bool,  # noqa: FBT001
+    warned: bool,
 ) -> None:
     kept = {stack.name for stack in large.stacks[:releases]}
     cells = [

@@ -136,6 +136,7 @@ def test_a_wheel_that_fails_is_told_and_holds_up_no_other(
     assert (code, out) == (3, "2 of 3 wheels are in the ledger\n")
     assert held(ledger) == ["torch==2.14.0", "vllm==0.33.0"]
     assert f"{stacked.base}/files/{name}: is no whole zip file" in err
+    assert stacked.asked.count(f"/files/{name}") == 1
     assert err.splitlines()[-1].startswith("nvfp4-matrix: 1 of 3 wheels could not be read")
     assert "Traceback" not in err
 
@@ -153,6 +154,19 @@ def test_a_record_by_other_rules_is_read_again_when_asked(
     command("refresh", "--ledger", ledger, "--outdated")
     assert stacked.fetched() == [record["filename"]]
     assert json.loads(path.read_text())["rules"] == record["rules"]
+
+
+def test_one_that_was_replaced_and_is_outdated_is_read_once(
+    stacked: Shelf, command: Command, ledger: Path
+) -> None:
+    command("refresh", "--ledger", ledger)
+    path = next(ledger.glob("torch/*.json"))
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "rules": "0" * 16, "sha256": "0" * 64}))
+    assert stacked.wheels
+    _, out, _ = command("refresh", "--ledger", ledger, "--outdated")
+    assert out == "1 of 1 wheels are in the ledger\n"
+    assert json.loads(path.read_text())["sha256"] == record["sha256"]
 
 
 def test_two_at_once_read_nothing_twice(

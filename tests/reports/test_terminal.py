@@ -22,7 +22,7 @@ def test_matches_its_golden_file(
     report: Report,
     name: str,
     width: int,
-    ascii_only: bool,  # noqa: FBT001
+    ascii_only: bool,
     golden: Callable[[Path, str], None],
 ) -> None:
     text = terminal.render(report, width=width, ascii_only=ascii_only, capabilities=["gemm", "moe"])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrix.evidence.elf import FatbinPeek, cuda_runtime
+from matrix.evidence.elf import FatbinPeek, cuda_runtime, symbol_indices
 
 WORDS = re.compile(rb"fp4|e2m1")
 FATBIN = struct.pack("<4sHHQ", b"\x50\xed\x55\xba", 1, 16, 4096)
@@ -172,3 +174,18 @@ def test_garbage_raises_nothing(
         assert len(cuda_runtime(path)) <= 40
     finally:
         path.unlink()
+
+
+def test_symbols_are_found_by_name_and_a_damaged_file_has_none(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(b"\x7fELF" + bytes(300))
+    assert symbol_indices(damaged, {"main"}) == []
+    source = tmp_path / "a.c"
+    source.write_text("int first(void) { return 1; } int second(void) { return 2; }")
+    built = tmp_path / "a.o"
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("no C compiler")
+    subprocess.run([compiler, "-c", source, "-o", built], check=True)
+    one, two = symbol_indices(built, {"first"}), symbol_indices(built, {"second", "third"})
+    assert len(one) == len(two) == 1
+    assert sorted(one + two) == symbol_indices(built, {"second", "first"})

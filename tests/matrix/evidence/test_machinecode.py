@@ -11,7 +11,7 @@ import pytest
 
 from matrix.capability import Instruction, Piece
 from matrix.errors import OutsideError, ToolError
-from matrix.evidence import machinecode
+from matrix.evidence import machinecode, nvidiatools
 from matrix.evidence.machinecode import Entry, matching, parse_disassembly, parse_symbols
 
 SYMBOLS = """
@@ -77,7 +77,7 @@ def test_a_name_is_matched_within_the_objects_and_without_the_exclusions() -> No
 
 def test_what_cuobjdump_refuses_is_an_outcome_with_its_own_words(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.so"
-    garbage.write_bytes(b"\x7fELF" + bytes(range(256)))
+    garbage.write_bytes(b"hi")
     evidence, kernels = machinecode.read_object(
         garbage,
         "vllm/garbage.so",
@@ -88,16 +88,24 @@ def test_what_cuobjdump_refuses_is_an_outcome_with_its_own_words(tmp_path: Path)
     assert evidence.outcome == "refused"
     assert evidence.detail.isprintable()
     assert evidence.detail
+    assert str(tmp_path) not in evidence.detail
     assert kernels == ()
 
 
+def test_an_object_that_holds_no_device_code_is_not_called_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.so"
+    empty.write_bytes(b"\x7fELF" + bytes(range(256)))
+    evidence, _ = machinecode.read_object(empty, "vllm/empty.so", [], [], workdir=tmp_path)
+    assert (evidence.outcome, evidence.detail) == ("no-device-code", "")
+
+
 def test_a_missing_tool_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machinecode, "_TOOLS", {"cuobjdump": "no-such-distribution"})
-    monkeypatch.setattr(machinecode, "which", lambda _: None)
-    machinecode.tool.cache_clear()
+    monkeypatch.setattr(nvidiatools, "_TOOLS", {"cuobjdump": "no-such-distribution"})
+    monkeypatch.setattr(nvidiatools, "which", lambda _: None)
+    nvidiatools.tool.cache_clear()
     with pytest.raises(ToolError, match="pip install no-such-distribution"):
-        machinecode.tool("cuobjdump")
-    machinecode.tool.cache_clear()
+        nvidiatools.tool("cuobjdump")
+    nvidiatools.tool.cache_clear()
 
 
 FAKE = """#!{python}
@@ -139,6 +147,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
         program.write_text(FAKE.format(python=sys.executable, **indented))
         program.chmod(0o755)
         monkeypatch.setattr(machinecode, "tool", lambda _: str(program))
+        monkeypatch.setattr(nvidiatools, "tool", lambda _: str(program))
 
     return write
 
@@ -207,7 +216,7 @@ def test_a_tool_that_goes_on_is_ended_when_its_reader_stops(fake: Fake) -> None:
     pids: list[int] = []
 
     def stop() -> None:
-        with machinecode._lines([machinecode.tool("x"), "-symbols"]) as lines:
+        with nvidiatools.running([nvidiatools.tool("x"), "-symbols"]) as lines:
             pids.append(int(next(iter(lines))))
             raise ZeroDivisionError
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from matrix.errors import DeliveryError, OutsideError
+from matrix.evidence import reader as reader_module
 from matrix.evidence import remote
 from matrix.evidence.remote import RangeReader
-from matrix.evidence.transport import Connection, Session
+from matrix.evidence.transport import Connection, Session, redact
 
 CONTENT = bytes(range(256)) * 1024
 
@@ -154,6 +156,31 @@ def test_a_disk_that_refuses_a_download_is_not_asked_again(
     whole = [request for request, _ in httpserver.log if "Range" not in request.headers]
     assert len(whole) == 1
     assert list(temporary.iterdir()) == []
+
+
+def test_a_disk_that_refuses_the_last_bytes_is_named(
+    httpserver: HTTPServer, session: Session, temporary: Path
+) -> None:
+    """What a buffer holds back is refused when it is flushed."""
+    size = reader_module.CHUNK
+    url = serve(httpserver, lambda _: Response(bytes(size + 4000)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 1000, hard))
+    try:
+        with pytest.raises(OutsideError, match="cannot write: File too large"):
+            RangeReader(session, url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_server_or_an_index_says_is_told_without_what_a_terminal_obeys(
+    httpserver: HTTPServer, session: Session
+) -> None:
+    url = serve(httpserver, lambda _: Response(b"", "404 \x1b[31mGone"))
+    with pytest.raises(DeliveryError, match=r"/x\.whl: the server answers 404 \[31mGone$"):
+        RangeReader(session, url)
+    assert redact("https://host/\x1b]0;a\x07b.whl") == "https://host/]0;ab.whl"
 
 
 def test_what_moves_is_not_given_up(
