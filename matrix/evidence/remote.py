@@ -205,15 +205,17 @@ class RangeReader(Reader):
 def _write(bodies: Iterator[bytes], path: Path, digest: Any) -> None:
     """Write `bodies` to `path`. Raises OutsideError where the disk fails, not the network."""
     try:
-        file = path.open("wb")
+        # Unbuffered: a buffer would try once more when it is closed, and then it would be the network's fault.
+        file = path.open("wb", buffering=0)
     except OSError as error:
         raise _refused(path, error) from error
     with file:
         for chunk in bodies:
             digest.update(chunk)
+            rest = memoryview(chunk)
             try:
-                file.write(chunk)
-                file.flush()
+                while rest:
+                    rest = rest[file.write(rest) :]
             except OSError as error:
                 raise _refused(path, error) from error
 

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.e2e
 PATIENCE = 30.0
 OBJECT = b"\x7fELF\x02\x01\x01" + bytes(57) + b"\0_Z15cvt_fp16_to_fp4IfEvv\0"
 FAKES = """
-import matrix.evidence.machinecode as code
-code._TOOLS = dict.fromkeys(code._TOOLS, "no-such-distribution")
+import matrix.evidence.nvidiatools as tools
+tools._TOOLS = dict.fromkeys(tools._TOOLS, "no-such-distribution")
 """
 TOOL = """#!{python}
 import os, time
