@@ -116,13 +116,14 @@ class _Evidence:
         return self.item("piece", answer.piece, told or answer.available, answer.text, answer.where)
 
     def gate(self, name: str, environment: Environment) -> Item | None:
-        for held in self.situation.held.values():
-            if found := held.gates.get(name):
-                said = self.situation.gate(name, environment)
-                where = f"{held.record.filename}: {found.where}" if found.where else ""
-                why = found.reason(self.situation.target.capability, environment)
-                return self.item("gate", name, said, why if said != "yes" else "", where)
-        return None
+        held = self.situation.claimant(name)
+        if held is None:
+            return None
+        found, said = held.gates[name], self.situation.gate(name, environment)
+        where = f"{held.record.filename}: {found.where}" if found.where else ""
+        capability = self.situation.target.capability
+        why = found.reason(capability, environment) if said != "yes" else ""
+        return self.item("gate", name, said, why, where)
 
     def defects(self, paths: Sequence[Path], pieces: Sequence[str]) -> list[Item]:
         found = [d for name in pieces for d in self.situation.defects_of(piece=name)]
@@ -151,6 +152,7 @@ def assess(
     cells: list[Cell] = []
     for chapter in told:
         own = [piece_state(held, piece, target.capability).compiled for piece in chapter.own]
+        natives = sorted({name for path in chapter.paths if path.native for name in path.pieces})
         lamp = fold(own)
         for environment in environments:
             said = declared(
@@ -164,10 +166,7 @@ def assess(
                 if path.native:
                     items += _path_items(evidence, path, state, pieces, environment)
             judged = verdict(states, declared=said, imports=resolved, blocked=blocked)
-            items += evidence.defects(
-                chapter.paths,
-                sorted({name for path in chapter.paths if path.native for name in path.pieces}),
-            )
+            items += evidence.defects(chapter.paths, natives)
             cells.append(
                 _cell(
                     stack,

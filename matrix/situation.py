@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Final
+from functools import cache, cached_property
+from typing import Final, NamedTuple
 
 from packaging.version import Version
 
@@ -22,8 +22,7 @@ _DOWNLOADER: Final = {"flashinfer-cubin": "flashinfer-python"}
 (flashinfer/jit/cubin_loader.py of FlashInfer 0.7.2.post1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PieceAnswer:
+class PieceAnswer(NamedTuple):
     """Whether one piece can be had: `told` is the word of the compiled lamp, `text` one sentence."""
 
     piece: str
@@ -49,6 +48,7 @@ class Situation:
     pieces: Mapping[str, Sequence[Piece]]
     defects: Sequence[Defect] = ()
     _answers: dict[tuple[str, Environment], PieceAnswer] = field(default_factory=dict, repr=False)
+    _said: dict[tuple[str, Environment], Answer] = field(default_factory=dict, repr=False)
 
     def availability(self, name: str, environment: Environment) -> PieceAnswer:
         """Say whether piece `name` can be had in `environment`, defects included."""
@@ -63,14 +63,27 @@ class Situation:
         """Return the known defects of a piece or a path whose package this stack has in that range."""
         return [
             defect
-            for defect in self.defects
+            for defect in self._known
             if (defect.piece == piece if piece else defect.path == path)
-            and (version := self.stack.version(defect.package))
+        ]
+
+    @cached_property
+    def _known(self) -> list[Defect]:
+        return [
+            defect
+            for defect in self.defects
+            if (version := self.stack.version(defect.package))
             and in_range(version, defect.versions)
         ]
 
     def gate(self, name: str, environment: Environment) -> Answer:
         """Return what any wheel of the stack says under a gate's name; unknown where none does."""
+        key = (name, environment)
+        if key not in self._said:
+            self._said[key] = self._gate(name, environment)
+        return self._said[key]
+
+    def _gate(self, name: str, environment: Environment) -> Answer:
         answer = held.gates[name] if (held := self.claimant(name)) else None
         if answer is None:
             return "unknown"
@@ -79,7 +92,14 @@ class Situation:
 
     def claimant(self, name: str) -> Held | None:
         """Give the wheel of the stack that answers under a gate's name."""
-        return next((held for held in self.held.values() if name in held.gates), None)
+        return self._claimants.get(name)
+
+    @cached_property
+    def _claimants(self) -> dict[str, Held]:
+        claimants: dict[str, Held] = {}
+        for held in self.held.values():
+            claimants = dict.fromkeys(held.gates, held) | claimants
+        return claimants
 
     def _entry(self, name: str) -> Piece | None:
         """Pick the entry of the provider's release in this stack; any entry where it has none."""

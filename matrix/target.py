@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 from msgspec import Meta
@@ -11,6 +12,12 @@ from matrix.vocabulary import Machine
 
 Name = Annotated[str, Meta(pattern=r"^sm\d{2,3}$")]
 Toolkit = Annotated[str, Meta(pattern=r"^\d{2}\.\d$")]
+
+
+@cache
+def _number(compute_capability: str) -> int:
+    major, minor = compute_capability.split(".")
+    return int(major) * 10 + int(minor)
 
 
 class Rates(Model, frozen=True, kw_only=True):
@@ -51,8 +58,7 @@ class Target(Model, frozen=True, kw_only=True):
     @property
     def capability(self) -> int:
         """Compute capability as one number, as CUDA's `__CUDA_ARCH__ / 10`: 12.1 is 121."""
-        major, minor = self.compute_capability.split(".")
-        return int(major) * 10 + int(minor)
+        return _number(self.compute_capability)
 
 
 class TargetsFile(Model, frozen=True, kw_only=True):

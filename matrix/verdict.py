@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from matrix.vocabulary import Answer, Reason, Verdict
 
@@ -20,8 +19,7 @@ _EXECUTED: dict[str, Verdict] = {
 """Statuses that settle a cell. An error, a skip or a missing result says nothing of the product."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathState:
+class PathState(NamedTuple):
     """One path on one target: `considered` is whether the library would think of it at all.
 
     `available` folds its pieces: yes, all can be had; no, one cannot, for `reason`; unknown otherwise.
@@ -36,8 +34,7 @@ class PathState:
     fallback: Reason = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A verdict and why it is not better; `path` is the one that decided ("" where none did)."""
 
     verdict: Verdict
