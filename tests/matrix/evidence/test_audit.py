@@ -80,9 +80,9 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> Handed:
     def read(
         path: Path,
         name: str,
-        *,
         pieces: Sequence[Piece],
         instructions: Sequence[Instruction],
+        *,
         workdir: Path,
     ) -> tuple[ObjectEvidence, list[KernelEvidence]]:
         assert path.parent == workdir
