@@ -24,7 +24,6 @@ from matrix.evidence.wheelfile import SdistFile, WheelFile, choose
 from matrix.gate import GatesFile
 from matrix.ledger import Ledger
 from matrix.measurement import Progress, Watch, measure, measured
-from matrix.origin import proper
 from matrix.published import LISTING, Listing, listing_of
 from matrix.rules import rules_digest
 from matrix.vocabulary import MACHINES
@@ -62,7 +61,7 @@ def ask(index: Index, packages: Iterable[str], *, jobs: int = 8) -> Listed:
 
     def both(package: str) -> tuple[list[WheelFile], list[SdistFile]]:
         # One page: the index keeps it.
-        return proper(index.files(package)), index.sdists(package)
+        return index.files(package), index.sdists(package)
 
     absent: list[NotFoundError] = []
     crew = Crew(both, names, jobs)

@@ -153,14 +153,14 @@ class Knowledge:
         )
 
     def wanted(self) -> dict[str, set[str]]:
-        """Return the releases that the stacks pin, by package, leading packages left out.
+        """Return the releases that the stacks pin, by package.
 
         What a package requires shows once it was read: ask again after each round of reading.
         """
         versions: dict[str, set[str]] = {}
         for named in self.stacks:
             for machine in MACHINES:
-                for pin in self.resolve(named, machine).pins[1:]:
+                for pin in self.resolve(named, machine).pins:
                     if pin.version:
                         versions.setdefault(pin.package, set()).add(pin.version)
         return versions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -22,8 +22,6 @@ _ASKED: Final = (
 )
 _PATIENCE: Final = 30.0
 _SHA256: Final = re.compile(r"^[0-9a-f]{64}$")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.!+-]{1,250}\.whl")
-"""What the binary distribution format leaves for a file name, and a folder or a terminal can take."""
 
 
 def from_url(url: str) -> WheelFile:
@@ -51,14 +49,9 @@ def from_path(path: Path) -> WheelFile:
     return _named(path.name, path.absolute().as_uri(), shown=str(path), sha256="")
 
 
-def proper(files: Iterable[WheelFile]) -> list[WheelFile]:
-    """Leave out wheels by names that no build makes: with a path, a control character, a space, a bar."""
-    return [file for file in files if _NAME.fullmatch(file.filename)]
-
-
 def _named(filename: str, url: str, *, shown: str, sha256: str) -> WheelFile:
     file = parse_wheel(filename, url, sha256=sha256)
-    if file is None or not proper([file]):
+    if file is None:
         raise ConfigurationError(
             f"{printable(shown)}: {printable(filename) or 'nothing'} is no name of a wheel for GNU/Linux "
             "(such as vllm-0.33.0-cp38-abi3-manylinux_2_31_x86_64.whl)"
@@ -122,6 +115,6 @@ def installed(wheel: Wheel, folder: Path) -> WheelFile:
     stem = f"{canonicalize_name(name).replace('-', '_')}-{version}" + (f"-{build}" if build else "")
     tags = stated.get_all("Tag", [])
     file = next((f for tag in tags if (f := parse_wheel(f"{stem}-{tag}.whl", ""))), None)
-    if file is None or not proper([file]):
+    if file is None:
         raise ConfigurationError(f"{folder / wheel.dist_info}: is of no wheel for GNU/Linux")
     return file

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Final
 
 import click
 
 from matrix.errors import MatrixError
+from reports.text import plain
 
 COMMANDS: Final = ("show", "pins", "plan", "audit", "refresh")
 
@@ -46,8 +48,14 @@ def cli(*, debug: bool) -> None:
     """Tell whether NVFP4 really runs with given vLLM, FlashInfer and PyTorch pins on a Blackwell GPU."""
 
 
+def _end(*_: object) -> None:
+    """End as Ctrl-C does: tools stopped, temporary folders removed."""
+    sys.exit(143)
+
+
 def main() -> None:
     """Run the command line; an error is one line on stderr and an exit code (matrix.errors)."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -59,5 +67,13 @@ def main() -> None:
     except MatrixError as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"nvfp4-matrix: {error}", err=True)
+        click.echo(f"nvfp4-matrix: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        told = plain(f"{type(error).__name__}: {error}", limit=200)
+        click.echo(
+            f"nvfp4-matrix: a defect of this program, {told} (--debug shows where)", err=True
+        )
+        sys.exit(70)

@@ -139,7 +139,7 @@ class Index:
     def _project(self, url: str, name: str) -> Iterable[DistributionPackage] | None:
         """Return what one index lists of a project; None where it does not have it."""
         url = f"{url.rstrip('/')}/{name}/"
-        if urlsplit(url).scheme == "file":
+        if _scheme(url) == "file":
             page = Path(url2pathname(urlsplit(url).path), "index.html")
             return self._html_file(page, name) if page.is_file() else None
         answer = self._answer(url)
@@ -147,12 +147,12 @@ class Index:
 
     def _linked(self, place: str, name: str) -> Iterator[DistributionPackage]:
         """Yield the files behind one entry of find-links (folder, HTML file or page), of any project."""
-        if urlsplit(place).scheme in ("http", "https"):
+        if _scheme(place) in ("http", "https"):
             answer = self._answer(place)
             if answer is not None:
                 yield from _parse(answer, name).packages
             return
-        file_url = urlsplit(place).scheme == "file"
+        file_url = _scheme(place) == "file"
         path = Path(url2pathname(urlsplit(place).path) if file_url else place).expanduser()
         if path.is_file():
             yield from self._html_file(path, name)
@@ -225,3 +225,11 @@ def _parse(answer: requests.Response, name: str) -> ProjectPage:
     if "html" in kind and not page.packages and not page.repository_version:
         raise IndexAnswerError(f"{shown}: answers HTML that lists no files")
     return page
+
+
+def _scheme(url: str) -> str:
+    """Return a URL's scheme; "" for what is none, such as "http://[x", which the request refuses."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""

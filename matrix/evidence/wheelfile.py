@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,9 @@ from packaging.version import InvalidVersion, Version
 from matrix.errors import ConfigurationError, NotFoundError
 from matrix.model import Model
 from matrix.vocabulary import MACHINES
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.!+-]{1,250}\.whl")
+"""What the binary distribution format leaves for a file name, and a folder or a terminal can take."""
 
 _NEWEST_GLIBC: Final = 50
 """2.NN: which glibc the user's machine has is not known here, so every manylinux wheel is taken as
@@ -88,7 +92,12 @@ def parse_wheel(
     requires_python: str = "",
     yanked: bool = False,
 ) -> WheelFile | None:
-    """Read a wheel's file name; None for what is no wheel, or one for another system than GNU/Linux."""
+    """Read a wheel's file name; None for what is no wheel, or one for another system than GNU/Linux.
+
+    Nor is one whose name no build makes: with a path, a control character, a space, a bar.
+    """
+    if not _NAME.fullmatch(filename):
+        return None
     try:
         name, version, build, tags = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion):

@@ -150,14 +150,13 @@ def _release(
     """Read the wheel that pip would choose, from the index or a folder."""
     from matrix.evidence.index import Index  # noqa: PLC0415
     from matrix.evidence.wheelfile import choose, in_folder  # noqa: PLC0415
-    from matrix.origin import proper  # noqa: PLC0415
 
     rules = configuration.capabilities.packages
     tags = next((rule.python_tags for rule in rules if rule.package == package), ("cp312",))
     asked = machine or MACHINES[0]
     index = Index.from_environment()
     files = in_folder(folder) if folder else index.files(package)
-    file = choose(proper(files), package, version, asked, tags)
+    file = choose(files, package, version, asked, tags)
     return _read(file, index, configuration)
 
 

@@ -5,12 +5,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from matrix.errors import ConfigurationError, NotFoundError
 from matrix.evidence.wheel import Wheel
-from matrix.origin import from_path, from_url, installed, proper, site_packages
+from matrix.evidence.wheelfile import parse_wheel
+from matrix.origin import from_path, from_url, installed, site_packages
 
 if TYPE_CHECKING:
     from tests.conftest import MakeWheel
@@ -68,9 +68,8 @@ def test_a_path_says_the_same_whether_or_not_it_is_there(tmp_path: Path) -> None
         (f"a-1.0-py3-none-manylinux_{'x' * 300}_x86_64.whl", False),
     ],
 )
-def test_a_name_that_no_build_makes_is_left_out(name: str, *, kept: bool) -> None:
-    file = msgspec.structs.replace(from_path(Path(NAME)), filename=name)
-    assert bool(proper([file])) is kept
+def test_a_name_that_no_build_makes_is_none_of_a_wheel(name: str, *, kept: bool) -> None:
+    assert (parse_wheel(name, "https://example.org/") is not None) is kept
 
 
 def install(wheel: Path, folder: Path) -> Path:

@@ -49,3 +49,42 @@ def test_an_index_is_named_without_its_credentials() -> None:
     index = index_module.Index(Session(), ["http://user:word@127.0.0.1:9/simple"])
     with pytest.raises(Exception, match=r"http://127\.0\.0\.1:9/simple/vllm/"):
         index.files("vllm")
+
+
+def test_a_defect_of_the_program_is_one_line_without_its_traceback() -> None:
+    code = (
+        "import reports.commands.show as s, reports.cli as c\n"
+        "def broken(**_): raise KeyError('\\x1b[31mred')\n"
+        "s.show.callback = broken\n"
+        "c.main()\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, "show"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 70
+    assert told.stderr.count("\n") == 1
+    assert "a defect of this program, KeyError" in told.stderr
+    assert "\x1b" not in told.stderr
+
+
+def test_a_reader_that_stops_reading_ends_it_in_silence() -> None:
+    command = [sys.executable, "-c", "from reports.cli import main; main()"]
+    with subprocess.Popen(
+        [*command, "show", "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait()
+
+
+@pytest.mark.parametrize("url", ["http://[x", "ftp://127.0.0.1/simple", "nonsense"])
+def test_an_index_that_is_no_url_is_one_line(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    told = run("audit", "vllm==0.33.0", "--no-ledger")
+    assert told.returncode in {2, 3}
+    assert told.stderr.count("\n") == 1
+    assert "defect" not in told.stderr
