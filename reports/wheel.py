@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from matrix.compiled import compiled
+from matrix.compiled import CompiledState, compiled, own_pieces
 from matrix.declared import declared
 from reports.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from matrix.capability import Piece
     from matrix.configuration import Configuration
     from matrix.evidence.record import WheelEvidence
+    from matrix.target import Target
 
 _COLUMNS: Final = ("compiled", "declared", "kernels", "images")
 _TONES: Final = {
@@ -43,6 +45,7 @@ def summary(
                 "declared": declared(evidence.gates, capability.name, target.capability),
                 "images": list(state.images),
                 "kernels": state.kernels,
+                "needs": needed(evidence, capability.name, state, target, known.pieces),
                 "pieces": state.pieces,
             }
             for target in configuration.targets
@@ -60,6 +63,28 @@ def summary(
         "bytes_fetched": evidence.bytes_fetched,
         "capabilities": capabilities,
     }
+
+
+def needed(
+    evidence: WheelEvidence,
+    capability: str,
+    state: CompiledState,
+    target: Target,
+    pieces: Sequence[Piece],
+) -> list[str]:
+    """Name what must be there beside the wheel: a CUDA toolkit of an age, a compiler, a library."""
+    found: list[str] = []
+    for piece in own_pieces(evidence.package, evidence.version, capability, pieces):
+        held = state.pieces[piece.piece]
+        if not piece.required or held.compiled == "no":
+            continue
+        if piece.delivery == "jit":
+            found.append(f"nvcc {target.first_cuda}")
+        found += piece.needs
+        if piece.libraries and evidence.package not in piece.libraries:
+            minimum = f">={piece.minimum}" if piece.minimum else ""
+            found.append(" or ".join(piece.libraries) + minimum)
+    return list(dict.fromkeys(found))
 
 
 def headlines(evidence: WheelEvidence) -> Iterator[str]:
@@ -90,7 +115,7 @@ def text(evidence: WheelEvidence, told: dict[str, Any]) -> str:
         lines += ["", f"{capability:<{width}}  compiled  declared  kernels  images"]
         lines += [
             f"  {target:<{width - 2}}  {state['compiled']:<8}  {state['declared']:<8}  "
-            f"{state['kernels']:>7}  {' '.join(state['images'])}".rstrip()
+            f"{state['kernels']:>7}  {_where(state)}".rstrip()
             for target, state in targets.items()
         ]
     if silent:
@@ -124,13 +149,18 @@ def show(evidence: WheelEvidence, told: dict[str, Any], console: Console) -> Non
                 Text(state["compiled"], style=_TONES[state["compiled"]]),
                 Text(state["declared"], style=_TONES[state["declared"]]),
                 str(state["kernels"] or ""),
-                Text(" ".join(state["images"])),
+                Text(_where(state)),
             )
         console.print()
         console.print(table)
     if silent:
         console.print()
         console.print(Text(f"nothing of its own for: {' '.join(silent)}", style="dim"))
+
+
+def _where(state: dict[str, Any]) -> str:
+    """Tell the images, or what must be there instead."""
+    return " ".join(state["images"]) or ", ".join(f"needs {each}" for each in state["needs"])
 
 
 def _first(shown: dict[str, Any]) -> list[str]:

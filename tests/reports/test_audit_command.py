@@ -92,7 +92,7 @@ def test_json_has_every_capability_on_every_target(
         assert list(targets) == [target.name for target in configuration.targets]
         assert len(targets) == 6
         for state in targets.values():
-            assert set(state) == {"compiled", "declared", "images", "kernels", "pieces"}
+            assert set(state) == {"compiled", "declared", "images", "kernels", "needs", "pieces"}
             assert state["compiled"] in Compiled.__args__  # type: ignore[attr-defined]
             assert state["declared"] in Answer.__args__  # type: ignore[attr-defined]
 
@@ -210,3 +210,19 @@ def test_the_help_fits_a_terminal(command: Command, name: str) -> None:
     code, out, _ = command(name, "--help")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_code_that_is_made_at_run_time_says_which_toolkit_each_target_needs(
+    command: Command,
+) -> None:
+    code, out, _ = command("audit", "flashinfer-python==0.7.2.post1", "--json")
+    gemm = json.loads(out)["capabilities"]["gemm"]
+    assert code == 0
+    assert {name: gemm[name]["needs"] for name in ("sm100", "sm103", "sm110", "sm121")} == {
+        "sm100": ["nvcc 12.8"],
+        "sm103": ["nvcc 12.9"],
+        "sm110": ["nvcc 13.0"],
+        "sm121": ["nvcc 12.9"],
+    }
+    assert gemm["sm121"]["compiled"] == "jit"
+    assert (gemm["sm90"]["compiled"], gemm["sm90"]["needs"]) == ("no", [])
