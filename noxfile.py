@@ -8,47 +8,48 @@ nox.needs_version = ">=2025.5.1"
 nox.options.sessions = ["matrix"]
 nox.options.reuse_existing_virtualenvs = True
 
+LOCKED = ("--constraint", ".ci/constraints.txt")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project, editable, with the named dependency groups of pyproject.toml."""
     wanted = [requirement for group in groups for requirement in GROUPS[group]]
-    session.install("-e", ".", *wanted)
+    session.install(*LOCKED, "-e", ".", *wanted)
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Print what is known, then what the index has beyond it; `-- --refresh` reads that first."""
+    """Print what is known, then what the index has beyond it; `-- --refresh` reads that."""
     install(session)
-    shown = [argument for argument in session.posargs if argument != "--refresh"]
+    show = ["nvfp4-matrix", "show", *(each for each in session.posargs if each != "--refresh")]
+    session.run(*show)
     if "--refresh" in session.posargs:
         session.run("nvfp4-matrix", "refresh")
-        session.run("nvfp4-matrix", "show", *shown)
-        return
-    session.run("nvfp4-matrix", "show", *shown)
-    # Without the index (exit code 3) what is known was told all the same.
-    session.run("nvfp4-matrix", "refresh", "--list", success_codes=[0, 3])
+        session.run(*show)
+    else:
+        # Without the index (exit code 3) what is known was told all the same.
+        session.run("nvfp4-matrix", "refresh", "--list", success_codes=[0, 3])
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Unit and property tests: neither root nor a browser nor Docker."""
+    """Unit and property tests: neither root nor a browser nor Docker, nor the network."""
     install(session, "tests")
-    session.run("pytest", "--ignore=tests/e2e", *session.posargs)
+    session.run("pytest", "--ignore=tests/e2e", "-m", "not network", *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Test against real parts: the HTML page in Chromium (Debian's package `chromium`)."""
+    """Test against real parts: the index, real wheels, Chromium (Debian's package `chromium`)."""
     install(session, "tests", "e2e")
-    session.run("pytest", "tests/e2e", *session.posargs)
+    session.run("pytest", "-m", "e2e or network", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
-    session.install(*GROUPS["lint"])
+    session.install(*LOCKED, *GROUPS["lint"])
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
