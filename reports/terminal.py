@@ -6,32 +6,19 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Final
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from matrix.cell import Cell, Report
-from matrix.vocabulary import ENVIRONMENTS, Verdict
 from reports.contradictions import Folded, fold
-from reports.fold import Column, Row, by_capability, columns, differs, rows
-from reports.marks import ASCII, GLYPHS, LAMPS, MEANINGS, SIGNS, Face, face, lamps
+from reports.fold import rows
+from reports.marks import ASCII, GLYPHS, LAMPS, MEANINGS, SIGNS, face, lamps
+from reports.table import STYLES, TONES, fits, print_tables
 from reports.text import plain
 
-_STYLES: Final[dict[Verdict, str]] = {
-    "works": "bold green",
-    "likely": "green",
-    "slow": "yellow",
-    "fallback": "magenta",
-    "broken": "bold red",
-    "unavailable": "dim",
-    "unknown": "dim",
-}
-_TONES: Final = {"good": "green", "part": "yellow", "bad": "red", "none": "dim"}
 _TOP_CONTRADICTIONS: Final = 5
 _EVIDENCE_CELLS: Final = 4
-_LABEL_LIMIT: Final = 30
-_LABEL_NARROW: Final = 21
 
 
 def render(
@@ -65,10 +52,11 @@ def render(
     shown = [cell for name in chosen for cell in grouped[name]]
     if not shown:
         console.print(Text("Nothing to show: no cell matches."))
-    for name in chosen:
-        _capability(
-            console, report, name, rows(report.stacks, grouped[name]), ascii_only=ascii_only
-        )
+    folded = {name: rows(report.stacks, grouped[name]) for name in chosen}
+    # All tables with words or none: two forms in one output read as two meanings.
+    words = all(fits(report, found, console.width) for found in folded.values())
+    for name, found in folded.items():
+        print_tables(console, report, name, found, words=words, ascii_only=ascii_only)
     if evidence or (evidence is None and 0 < len(shown) <= _EVIDENCE_CELLS):
         _evidence(console, shown)
     keys = {(cell.stack, cell.target, cell.machine, cell.capability) for cell in shown}
@@ -87,137 +75,19 @@ def render(
     return text
 
 
-def _capability(
-    console: Console, report: Report, name: str, folded: Sequence[Row], *, ascii_only: bool
-) -> None:
-    """Print the tables of one capability: as many as the width asks for."""
-    shown = columns(report, folded)
-    environments = {environment for row in folded for _, environment in row.faces}
-    order = [environment for environment in ENVIRONMENTS if environment in environments]
-    label = min(max((len(plain(row.label)) for row in folded), default=0) + 2, _LABEL_LIMIT)
-    label = max(label, *(min(len(plain(row.series)), _LABEL_LIMIT) for row in folded), 12)
-    if len(_chunks(shown, console.width - label - 1)) > len(
-        _chunks(shown, console.width - _LABEL_NARROW - 1)
-    ):
-        label = min(label, _LABEL_NARROW)  # long names wrap rather than cut the table in two
-    words = _fits(shown, folded, order, label, console.width)
-    room = console.width - label - 1
-    parts = [shown] if words else _chunks(shown, room)
-    for number, part in enumerate(parts, start=1):
-        title = Text(plain(name), style="bold")
-        if order:
-            title.append(f"  {order[0]}", style="dim")
-        if len(parts) > 1:
-            title.append(f"  ({number} of {len(parts)})", style="dim")
-        console.print(title)
-        console.print(_table(part, folded, order, words=words, label=label, ascii_only=ascii_only))
-        console.print()
-
-
-def _table(
-    shown: Sequence[Column],
-    folded: Sequence[Row],
-    order: Sequence[str],
-    *,
-    words: bool,
-    label: int,
-    ascii_only: bool,
-) -> Table:
-    table = Table(
-        box=box.ASCII2 if ascii_only else box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        header_style="bold",
-    )
-    table.add_column("", min_width=label, max_width=label, overflow="fold")
-    for column in shown:
-        heading = Text(plain(column.target), style="bold")
-        if not column.alone:
-            heading.append("\n" + column.machines[0], style="dim")
-        table.add_column(heading, no_wrap=True)
-    current = ""
-    for row in folded:
-        if row.series != current:
-            current = row.series
-            table.add_row(Text(plain(current), style="bold"))
-        first = order[0]
-        table.add_row(
-            Text("  " + plain(row.label)),
-            *(_cell(column.face(row, first), words=words) for column in shown),
-        )
-        for other in order[1:]:
-            if differs(row, shown, first, other):
-                table.add_row(
-                    Text(f"    {other}", style="dim"),
-                    *(_difference(column, row, first, other, words=words) for column in shown),
-                )
-    return table
-
-
-def _cell(seen: Face | None, *, words: bool) -> Text:
-    if seen is None:
-        return Text("")
-    text = Text(GLYPHS[seen.verdict], style=_STYLES[seen.verdict])
-    if words:
-        text.append(f" {seen.verdict}", style=_STYLES[seen.verdict])
-    text.append(" ")
-    for lamp in lamps(seen):
-        text.append(lamp.mark, style=_TONES[lamp.tone])
-    return text
-
-
-def _difference(column: Column, row: Row, first: str, other: str, *, words: bool) -> Text:
-    seen = column.face(row, other)
-    return Text("") if seen == column.face(row, first) else _cell(seen, words=words)
-
-
-def _fits(
-    shown: Sequence[Column], folded: Sequence[Row], order: Sequence[str], label: int, width: int
-) -> bool:
-    """Whether verdict words fit beside the glyphs, all targets in one table."""
-    total = label + 1
-    for column in shown:
-        seen = [face for row in folded for e in order if (face := column.face(row, e))]
-        widest = max((len(face.verdict) for face in seen), default=0) + 7
-        total += max(widest, _heading(column)) + 2
-    return total <= width
-
-
-def _heading(column: Column) -> int:
-    return max(len(column.target), 0 if column.alone else len(column.machines[0]))
-
-
-def _chunks(shown: Sequence[Column], room: int) -> list[list[Column]]:
-    """`shown` cut into tables of glyph columns that fit in `room`; a target is not torn apart."""
-    parts: list[list[Column]] = [[]]
-    used = 0
-    for column in shown:
-        size = max(6, _heading(column)) + 2
-        together = size * sum(other.target == column.target for other in shown)
-        starts = not parts[-1] or parts[-1][-1].target != column.target
-        needed = together if starts and together <= room else size
-        if parts[-1] and used + needed > room:
-            parts.append([])
-            used = 0
-        parts[-1].append(column)
-        used += size
-    return parts
-
-
 def _evidence(console: Console, cells: Sequence[Cell]) -> None:
     for cell in cells:
         heading = (
             f"{cell.stack}  {cell.target} {cell.machine}  {cell.environment}  {cell.capability}"
         )
         text = Text(plain(heading), style="bold")
-        text.append(f"  {cell.verdict}", style=_STYLES[cell.verdict])
+        text.append(f"  {cell.verdict}", style=STYLES[cell.verdict])
         if cell.reason:
             text.append(f" ({cell.reason})")
         console.print(text)
         for lamp, (_, _, question) in zip(lamps(face(cell)), LAMPS, strict=True):
             told = Text(plain(lamp.word)).append(f"  {question}", style="dim")
-            _entry(console, Text(f"{lamp.mark} {lamp.name}", style=_TONES[lamp.tone]), told)
+            _entry(console, Text(f"{lamp.mark} {lamp.name}", style=TONES[lamp.tone]), told)
         for item in cell.evidence:
             told = Text(f"{plain(item.name)}: {plain(item.answer)}. {plain(item.text)}")
             if item.where:
@@ -268,7 +138,7 @@ def _legend(console: Console, cells: Sequence[Cell]) -> None:
     present = {cell.verdict for cell in cells}
     for verdict, meaning in MEANINGS.items():
         if verdict in present:
-            line = Text(f"  {GLYPHS[verdict]} {verdict:<11} ", style=_STYLES[verdict])
+            line = Text(f"  {GLYPHS[verdict]} {verdict:<11} ", style=STYLES[verdict])
             console.print(line.append(meaning, style="default"))
     lit = ", ".join(f"{letter} {name}" for name, letter, _ in LAMPS)
     signs = ", ".join(f"{sign} {meaning}" for sign, meaning in SIGNS)
@@ -305,6 +175,8 @@ def _hints(console: Console, report: Report, cells: Sequence[Cell]) -> None:
     ]
     if len(cells) > _EVIDENCE_CELLS:
         why = f"nvfp4-matrix show --stack '{stack}' --target {target} --capability {capability}"
+        if len({cell.machine for cell in cells if cell.target == one.target}) > 1:
+            why += f" --machine {plain(one.machine)}"
         commands.insert(0, (why, "the evidence of one cell"))
     console.print(Text("Next", style="bold"))
     for command, purpose in commands:
