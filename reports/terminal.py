@@ -12,7 +12,7 @@ from rich.text import Text
 
 from matrix.cell import Cell, Report
 from reports.contradictions import Folded, fold
-from reports.fold import rows
+from reports.fold import by_capability, rows
 from reports.marks import ASCII, GLYPHS, LAMPS, MEANINGS, SIGNS, face, lamps
 from reports.table import STYLES, TONES, fits, print_tables
 from reports.text import plain
