@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from matrix.errors import ConfigurationError, NotFoundError, OutsideError, ToolError
+from matrix.evidence.lockfile import Lock
 from matrix.evidence.pipconfig import PipConfig
 from matrix.model import Model
 
@@ -23,8 +28,12 @@ _KEPT: Final = ("UV_CACHE_DIR", "UV_NO_CACHE", "UV_KEYRING_PROVIDER", "UV_OFFLIN
 """Of uv's own settings, those that cannot change what is resolved."""
 
 _INPUT: Final = "stack.in"
-_PINNED: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)(.*)$")
+_REQUIREMENT: Final = re.compile(r"(?!.*--)[A-Za-z0-9 ._,;<>=!~*+()\[\]'\"-]+")
 _BECAUSE: Final = re.compile(r"\bBecause (.*?),? we can conclude", re.DOTALL)
+_UNSOLVED: Final = (
+    "No solution found",
+    "URL dependencies must be expressed as direct requirements",
+)
 _WHEEL_WANTED: Final = re.compile(r"Wheels are required for `([^`]+)`")
 
 
@@ -38,21 +47,18 @@ class Wanted(Model, frozen=True, kw_only=True):
     overrides: tuple[str, ...] = ()
 
 
-class Lock(Model, frozen=True, kw_only=True):
-    """A resolved tree in the form of requirements.txt. `glibc`: the oldest that its wheels run on."""
+def requirement(text: str) -> str:
+    """Return `text` as one line of uv's input; raises ConfigurationError for what is no plain requirement.
 
-    text: str
-    glibc: str
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Package → version of every line."""
-        return {name: version for name, version, _ in _entries(self.text)}
-
-    @property
-    def unhashed(self) -> tuple[str, ...]:
-        """Packages without a hash, which pip would refuse."""
-        return tuple(name for name, _, hashes in _entries(self.text) if not hashes)
+    A line there may also be an option, a path or a URL, and `${NAME}` in it is replaced.
+    """
+    try:
+        read = Requirement(text)
+    except InvalidRequirement:
+        read = None
+    if read is None or read.url or not _REQUIREMENT.fullmatch(str(read)):
+        raise ConfigurationError(f"{text!r} is no requirement, such as torch==2.11.0")
+    return str(read)
 
 
 def wanted(
@@ -61,13 +67,23 @@ def wanted(
     """Turn the pins that stand in a stack's name or in `stacks.yaml` (the first leads) into uv's input.
 
     All but the first override: torch, for one, requires one cuDNN exactly, and a stack by hand may differ.
-    `overrides` are further ones of the user's, as requirements.
+    `overrides` are further ones of the user's, as requirements; they win over the stack's. Raises
+    ConfigurationError for one of the leading package, and for what is no requirement.
     """
     (lead, version), *others = pins.items()
+    theirs = [requirement(override) for override in overrides]
+    named = {canonicalize_name(Requirement(line).name) for line in theirs}
+    if canonicalize_name(lead) in named:
+        raise ConfigurationError(f"{lead} is what the stack is about: choose another with --stack")
     extra = f"[{','.join(extras)}]" if extras else ""
-    written = tuple(f"{package}=={pin}" for package, pin in others)
+    written = [
+        requirement(f"{package}=={pin}")
+        for package, pin in others
+        if canonicalize_name(package) not in named
+    ]
     return Wanted(
-        requirements=(f"{lead}{extra}=={version}", *written), overrides=(*written, *overrides)
+        requirements=(requirement(f"{lead}{extra}=={version}"), *written),
+        overrides=(*written, *theirs),
     )
 
 
@@ -88,17 +104,12 @@ def resolve(
     settings = variables(config, os.environ if environment is None else environment)
     said = ""
     for glibc in GLIBCS:
-        with TemporaryDirectory(prefix="nvfp4-matrix-") as folder:
-            place = Path(folder)
-            (place / _INPUT).write_text(_lines(asked.requirements), encoding="utf-8")
-            (place / "overrides.in").write_text(_lines(asked.overrides), encoding="utf-8")
-            command = arguments(machine, python, glibc, allow_source=allow_source)
-            if not config.indexes:
-                command.append("--no-index")
-            said = _run(command, place, settings)
-            out = place / "out.txt"
-            if not said:
-                return _checked(Lock(text=out.read_text(encoding="utf-8"), glibc=glibc))
+        command = arguments(machine, python, glibc, allow_source=allow_source)
+        if not config.indexes:
+            command.append("--no-index")
+        text, said = _compiled(asked, command, settings)
+        if not said:
+            return _checked(Lock(text=text, glibc=glibc))
         if "wheel" not in said:
             break  # a newer glibc brings more wheels and nothing else
     raise NotFoundError(
@@ -112,8 +123,10 @@ def arguments(machine: str, python: str, glibc: str, *, allow_source: bool) -> l
     chosen = [
         *("pip", "compile", _INPUT, "--override", "overrides.in", "--output-file", "out.txt"),
         *("--python-platform", f"{machine}-manylinux_{glibc.replace('.', '_')}"),
-        *("--python-version", python, "--index-strategy", "unsafe-best-match"),  # as pip does
-        *("--generate-hashes", "--no-header", "--no-config", "--no-python-downloads", "--quiet"),
+        # An interpreter is asked for markers that the target does not settle; PATH may hold none.
+        *("--python-version", python, "--python", sys.executable, "--no-python-downloads"),
+        *("--index-strategy", "unsafe-best-match"),  # as pip does
+        *("--generate-hashes", "--no-header", "--no-config", "--quiet", "--color", "never"),
     ]
     return chosen if allow_source else [*chosen, "--only-binary", ":all:"]
 
@@ -126,7 +139,7 @@ def variables(config: PipConfig, environment: Mapping[str, str]) -> dict[str, st
     found = {
         name: value
         for name, value in environment.items()
-        if not name.startswith("UV_") or name in _KEPT
+        if not name.startswith(("UV_", "RUST_")) or name in _KEPT  # RUST_LOG, too, would be heard
     }
     connection = config.connection
     # pip gives its indexes no rank; uv stops at the first one that holds a version. Extra indexes are
@@ -163,46 +176,27 @@ def telling(said: str) -> str:
     return _line(": ".join([line for line in told if line][:2])) or "uv said nothing"
 
 
-def differences(locked: Mapping[str, str], pins: Mapping[str, str]) -> Iterator[str]:
-    """Tell where a lock is not what the matrix judged: "torch 2.13.0+cpu, judged with 2.13.0"."""
-    for package, version in pins.items():
-        got = locked.get(package, "")
-        if version and got != version:
-            yield f"{package} {got or 'absent'}, judged with {version}"
-
-
-def check_place(path: Path) -> None:
-    """Raise ConfigurationError where `path` cannot be written: better before the resolving than after."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ConfigurationError(f"{path}: no folder to write that file into")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise ConfigurationError(f"{path}: its folder cannot be written to")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises OutsideError where the disk refuses."""
-    part = None
-    try:
-        with NamedTemporaryFile(
-            "w", dir=path.absolute().parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            part = Path(file.name)
-            file.write(text)
-        part.chmod(0o644)
-        part.replace(path)
-    except OSError as error:
-        raise OutsideError(f"{path}: {error.strerror}") from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
 def _checked(lock: Lock) -> Lock:
     if lock.unhashed:
         raise NotFoundError(
             f"the index gives no hash for {', '.join(lock.unhashed)}: pip would refuse the lock"
         )
     return lock
+
+
+def _compiled(
+    asked: Wanted, command: Sequence[str], settings: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return the lock's text, or "" and what uv said when there is no solution."""
+    try:
+        with TemporaryDirectory(prefix="nvfp4-matrix-") as folder:
+            place = Path(folder)
+            (place / _INPUT).write_text(_lines(asked.requirements), encoding="utf-8")
+            (place / "overrides.in").write_text(_lines(asked.overrides), encoding="utf-8")
+            said = _run(command, place, settings)
+            return ("", said) if said else ((place / "out.txt").read_text(encoding="utf-8"), "")
+    except OSError as error:
+        raise OutsideError(f"cannot write temporary files: {error.strerror}") from error
 
 
 def _run(command: Sequence[str], place: Path, settings: Mapping[str, str]) -> str:
@@ -225,17 +219,11 @@ def _run(command: Sequence[str], place: Path, settings: Mapping[str, str]) -> st
         raise ToolError(f"uv cannot be run ({error}): install this program again") from error
     if done.returncode == 0:
         return ""
-    if "No solution found" in done.stderr:
+    if done.returncode < 0:
+        raise ToolError(f"uv was ended by signal {-done.returncode}")
+    if any(words in done.stderr for words in _UNSOLVED):
         return done.stderr
     raise ToolError(f"uv: {telling(done.stderr)}")
-
-
-def _entries(text: str) -> Iterator[tuple[str, str, int]]:
-    """Yield (package, version, number of hashes) of every requirement in a lock."""
-    joined = text.replace("\\\n", " ")
-    for line in joined.splitlines():
-        if pinned := _PINNED.match(line):
-            yield pinned[1].lower(), pinned[2], pinned[3].count("--hash=")
 
 
 def _lines(requirements: Sequence[str]) -> str:

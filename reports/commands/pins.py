@@ -39,15 +39,15 @@ Examples:
     show_default=True,
     help="slim: what pip installs; devel: plus nvcc and ninja.",
 )
-@click.option("--driver", default="", metavar="VERSION", help="NVIDIA driver you have: 580.95.05.")
-@click.option("--python", default="", metavar="X.Y", help="Python you have; 3.12 for a lock.")
+@click.option("--driver", metavar="VERSION", help="NVIDIA driver you have: 580.95.05.")
+@click.option("--python", metavar="X.Y", help="Python you have; 3.12 for a lock.")
 @click.option(
     "--lock",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the whole tree of the newest one, with hashes.",
 )
-@click.option("--stack", default="", metavar="STACK", help="Lock this stack instead.")
+@click.option("--stack", metavar="STACK", help="Lock this stack instead.")
 @click.option(
     "--override", "overrides", multiple=True, metavar="REQUIREMENT", help="For the lock: wins."
 )
@@ -59,10 +59,10 @@ def pins(
     needs: tuple[str, ...],
     machine: str | None,
     environment: Environment,
-    driver: str,
-    python: str,
+    driver: str | None,
+    python: str | None,
     file: Path | None,
-    stack: str,
+    stack: str | None,
     overrides: tuple[str, ...],
     allow_source: bool,
     as_json: bool,
@@ -77,13 +77,16 @@ def pins(
     _check_needs(needs, knowledge)
     machines = _machines(gpu, machine)
     host = _host(gpu, driver, python)
-    if not file and (stack or overrides or allow_source):
+    if not file and (stack is not None or overrides or allow_source):
         raise ConfigurationError("--stack, --override and --allow-source say how to --lock FILE")
     if file and len(machines) > 1:
         raise ConfigurationError(
             f"a lock is for one machine, and {target} exists with {' and '.join(machines)}: "
             "say --machine"
         )
+    chosen = _named(stack, knowledge) if stack is not None else None
+    if file:
+        _check_lock(file, overrides)
     report = knowledge.report(
         generated="",
         targets=(target,),
@@ -94,15 +97,15 @@ def pins(
     choice = choose(
         report, target=target, needs=needs, machines=machines, environment=environment, host=host
     )
-    chosen = _named(stack, knowledge) if stack else None
     if as_json:
         import msgspec  # noqa: PLC0415
 
         click.echo(msgspec.json.encode(choice).decode())
     else:
-        asked = (
-            f"{', '.join(dict.fromkeys(needs))} on {target} ({', '.join(machines)}; {environment})"
-        )
+        where = [", ".join(machines), environment]
+        where += [f"driver {driver}"] if driver else []
+        where += [f"Python {python}"] if python else []
+        asked = f"{', '.join(dict.fromkeys(needs))} on {target} ({'; '.join(where)})"
         click.echo(
             pinlist.render(
                 choice,
@@ -163,19 +166,19 @@ def _machines(gpu: Target, machine: str | None) -> tuple[str, ...]:
     return (machine,)
 
 
-def _host(gpu: Target, driver: str, python: str) -> Host:
+def _host(gpu: Target, driver: str | None, python: str | None) -> Host:
     import re  # noqa: PLC0415
 
     from matrix.driver import check, drivers  # noqa: PLC0415
     from matrix.pins import Host  # noqa: PLC0415
 
-    if driver:
+    if driver is not None:
         check(driver)
-    if python and not re.fullmatch(r"3\.\d{1,2}(\.\d{1,2})?", python):
+    if python is not None and not re.fullmatch(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", python):
         raise ConfigurationError(f"{python!r} is no Python version, such as 3.12")
     return Host(
-        driver=driver,
-        python=python,
+        driver=driver or "",
+        python=python or "",
         first_cuda=gpu.first_cuda,
         drivers=drivers() if driver else None,
     )
@@ -191,6 +194,16 @@ def _named(name: str, knowledge: Knowledge) -> NamedStack:
     raise ConfigurationError(f"unknown stack {name!r}{nearest(name, names)}")
 
 
+def _check_lock(file: Path, overrides: tuple[str, ...]) -> None:
+    """Refuse, before anything is printed, what no lock can be made with."""
+    from matrix.evidence.lock import requirement  # noqa: PLC0415
+    from matrix.evidence.lockfile import check_place  # noqa: PLC0415
+
+    check_place(file)
+    for override in overrides:
+        requirement(override)
+
+
 def _lock(
     named: NamedStack,
     knowledge: Knowledge,
@@ -198,18 +211,19 @@ def _lock(
     file: Path,
     gpu: Target,
     machine: str,
-    python: str,
+    python: str | None,
     overrides: tuple[str, ...],
     allow_source: bool,
 ) -> None:
     """Resolve and write one lock; tell on stderr where it is not what the matrix judged."""
+    import shlex  # noqa: PLC0415
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from matrix.derive import PYTHON  # noqa: PLC0415
-    from matrix.evidence import lock  # noqa: PLC0415
+    from matrix.evidence import lock, lockfile  # noqa: PLC0415
     from matrix.evidence.pipconfig import read_pip_config  # noqa: PLC0415
+    from reports.text import plain  # noqa: PLC0415
 
-    lock.check_place(file)
     python = python or PYTHON
     if sys.stderr.isatty():
         click.echo(f"locking {named.name} for {machine} …", err=True)
@@ -220,15 +234,15 @@ def _lock(
         config=read_pip_config(),
         allow_source=allow_source,
     )
-    lock.write(
-        file,
-        f"# {named.name} for {gpu.name} ({', '.join(gpu.products)}) on {machine}: "
-        f"CPython {python}, glibc {made.glibc} or newer\n"
-        f"# Locked by nvfp4-matrix on {datetime.now(UTC):%Y-%m-%d}. "
-        f"Install: pip install --require-hashes --no-deps -r {file.name}\n"
-        f"{made.text}",
+    asked = f"{named.name} for {gpu.name} ({', '.join(gpu.products)}) on {machine}"
+    install = f"pip install --require-hashes --no-deps -r {shlex.quote(file.name)}"
+    header = (
+        f"{asked}: CPython {python}, glibc {made.glibc} or newer",
+        f"Locked by nvfp4-matrix on {datetime.now(UTC):%Y-%m-%d}. Install: {install}",
     )
-    click.echo(f"{file}: {len(made.versions)} packages", err=True)
+    # One line each, whatever a name holds: what follows a line's end would be pip's to obey.
+    lockfile.write(file, "".join(f"# {plain(line)}\n" for line in header) + made.text)
+    click.echo(plain(f"{file}: {len(made.versions)} packages"), err=True)
     judged = {pin.package: pin.version for pin in knowledge.resolve(named, machine).pins}
-    for difference in lock.differences(made.versions, judged):
+    for difference in lockfile.differences(made.versions, judged):
         click.echo(f"nvfp4-matrix: the lock is not what was judged: {difference}", err=True)
