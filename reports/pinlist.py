@@ -12,6 +12,9 @@ from matrix.pins import Choice, Rejected, ordered
 from reports.text import plain
 
 _NARROWEST: Final = 40
+_NARROW: Final = 52
+"""Below it reasons stand under their labels, and a package may stand on another line than its version."""
+_GLUE: Final = "\u00a0"
 _LABEL: Final = 26
 
 
@@ -39,17 +42,24 @@ def render(
         for word, name in ends:
             lines += ["", f"{word}  {plain(name)}"]
             for told in _told(by_name[name], machines):
-                lines += _wrap(told, width, " " * 8)
+                lines += _wrap(
+                    told if width >= _NARROW else told.replace(_GLUE, " "), width, " " * 8
+                )
     if choice.rejected:
         count = len(choice.rejected)
         lines += ["", f"These do not ({count}):" if choice.newest else f"Why ({count}):"]
-        for label, reason in _ranges(choice, inorder):
-            lines += _entry(label, plain(reason), width)
+        entries = list(_ranges(choice, inorder))
+        fitting = [len(label) for label, _ in entries if len(label) <= max(_LABEL, width // 4)]
+        for label, reason in entries:
+            lines += _entry(label, plain(reason), width, max(fitting, default=0))
     return "\n".join(lines) + "\n"
 
 
 def _told(stack: StackSummary, machines: Sequence[str]) -> Iterator[str]:
-    """Yield the pins, once where all machines have the same; then CUDA and Python."""
+    """Yield the pins, once where all machines have the same; then CUDA and Python.
+
+    What belongs on one line is held together by `_GLUE`, which `_wrap` makes a space again.
+    """
     said: dict[str, list[str]] = {}
     for machine in machines:
         pins = [
@@ -59,9 +69,10 @@ def _told(stack: StackSummary, machines: Sequence[str]) -> Iterator[str]:
         cuda = stack.cuda.get(machine)
         if cuda is not None:
             pins.append(f"CUDA {cuda}" if cuda else "no CUDA")
-        said.setdefault(", ".join(pins), []).append(machine)
-    for pins_, where in said.items():
-        yield plain(pins_ if len(said) == 1 else f"{', '.join(where)}: {pins_}")
+        told = ", ".join(plain(pin).replace(" ", _GLUE) for pin in pins)
+        said.setdefault(told, []).append(machine)
+    for told, where in said.items():
+        yield told if len(said) == 1 else f"{', '.join(where)}: {told}"
     if stack.requires_python:
         yield plain(f"Python {stack.requires_python}")
 
@@ -82,9 +93,10 @@ def _ranges(choice: Choice, stacks: Sequence[StackSummary]) -> Iterator[tuple[st
             if reason is None:
                 continue
             newest, oldest = same[0], same[-1]
-            words = [f"{name} {oldest.version}", newest.version] if name else [newest.name]
+            hand = name == newest.name
+            words = [name] if hand else [f"{name} {oldest.version}", newest.version]
             told = why[newest.name].reason if len(same) == 1 else reason
-            yield plain(" – ".join(words if newest is not oldest else [words[0]])), told  # noqa: RUF001
+            yield plain(" to ".join(words if newest is not oldest else [words[0]])), told
 
 
 def _reason(rejected: Rejected | None, stack: StackSummary) -> str | None:
@@ -95,22 +107,23 @@ def _reason(rejected: Rejected | None, stack: StackSummary) -> str | None:
 
 
 def _series(stack: StackSummary) -> str:
-    """`vllm[flashinfer]==0.11.0` → `vllm[flashinfer]`; "" for a stack with a name by hand."""
+    """`vllm[flashinfer]==0.11.0` → `vllm[flashinfer]`; a stack with a name by hand is its own."""
     lead, separator, version = stack.name.partition("==")
-    return lead if separator and version == stack.version else ""
+    return lead if separator and version == stack.version else stack.name
 
 
-def _entry(label: str, reason: str, width: int) -> list[str]:
-    """Lay out a label and its reason beside it, below it where the label is long."""
-    indent = " " * (_LABEL + 2)
+def _entry(label: str, reason: str, width: int, column: int) -> list[str]:
+    """Lay out a label and its reason beside it, below it where the label is wider than `column`."""
     first = f"  {label}"
-    if width < 2 * _LABEL or len(first) >= len(indent) - 1:
-        return [first, *_wrap(reason, width, "      ")]
+    if width < _NARROW or len(label) > column:
+        return [*_wrap(first.strip(), width, "  "), *_wrap(reason, width, "      ")]
+    indent = " " * (column + 4)
     wrapped = _wrap(reason, width, indent)
     return [first.ljust(len(indent)) + wrapped[0].lstrip(), *wrapped[1:]]
 
 
 def _wrap(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(
+    wrapped = textwrap.wrap(
         text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    ) or [indent]
+    )
+    return [line.replace(_GLUE, " ") for line in wrapped] or [indent]
