@@ -29,7 +29,7 @@ _KEPT: Final = ("UV_CACHE_DIR", "UV_NO_CACHE", "UV_KEYRING_PROVIDER", "UV_OFFLIN
 
 _INPUT: Final = "stack.in"
 _REQUIREMENT: Final = re.compile(r"(?!.*--)[A-Za-z0-9 ._,;<>=!~*+()\[\]'\"-]+")
-_BECAUSE: Final = re.compile(r"\bBecause (.*?),? we can conclude", re.DOTALL)
+_BECAUSE: Final = re.compile(r"\bBecause (.*?),? we can conclude")
 _UNSOLVED: Final = (
     "No solution found",
     "URL dependencies must be expressed as direct requirements",
@@ -168,7 +168,7 @@ def telling(said: str) -> str:
     Without credentials: uv hides passwords, and the user's name goes too.
     """
     words = re.sub(r"://[^/@\s]*@", "://", said)
-    because = _BECAUSE.search(words)
+    because = _BECAUSE.search(" ".join(words.split()))  # uv breaks its lines anywhere
     if because:
         return _line(because[1])
     lines = [re.sub(r"^\W*(error|cause|Caused by)\b:?", "", line) for line in words.splitlines()]
