@@ -149,6 +149,12 @@ def assess(
         f"{sentence}; read {held.record.measured}",
         held.record.filename,
     )
+    replaced = [
+        evidence.item(
+            "stack", "build", "superseded", "pip takes a later build of this release", name
+        )
+        for name in situation.superseded
+    ]
     cells: list[Cell] = []
     for chapter in told:
         own = [piece_state(held, piece, target.capability).compiled for piece in chapter.own]
@@ -159,7 +165,7 @@ def assess(
                 held.record.gates, chapter.capability, target.capability, (environment,)
             )
             states: list[PathState] = []
-            items = [basis]
+            items = [basis, *replaced]
             for path in chapter.paths:
                 state, pieces, _ = path_state(path, situation, environment)
                 states.append(state)

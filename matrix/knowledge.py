@@ -186,6 +186,7 @@ class Knowledge:
             target=target,
             held=held,
             cuda=_cuda(held),
+            superseded=self.published.superseded(lead.package, lead.version, stack.machine),
             pieces=self.pieces,
             defects=[
                 defect

@@ -74,12 +74,21 @@ class Published:
         for record in current(tuple(records)):
             versions = self._records.setdefault(record.package, {})
             versions.setdefault(record.version, {})[record.machine] = record
+        self._superseded: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        for record in records:
+            if record is not self._records[record.package][record.version][record.machine]:
+                key = (record.package, record.version, record.machine)
+                self._superseded[key] = (*self._superseded.get(key, ()), record.filename)
         self._ordered: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def record(self, package: str, version: str, machine: str) -> WheelEvidence | None:
         """Return what was read in the wheel of a release for a machine, or None."""
         held = self._records.get(package, {}).get(version, {})
         return held.get(machine) or held.get("any")
+
+    def superseded(self, package: str, version: str, machine: str) -> tuple[str, ...]:
+        """Return the file names of the wheels that a later build of the same release replaced."""
+        return self._superseded.get((package, version, machine), ())
 
     def records(self, package: str) -> Mapping[str, Mapping[str, WheelEvidence]]:
         """Return the records of a package by version and machine."""

@@ -36,6 +36,7 @@ class Lamps(Model, frozen=True, kw_only=True):
     """What one wheel is for one capability on one target.
 
     `images`: those that the target can load and that hold a kernel; `kernels`: how many in all.
+    `claims`: what each of the package's checks says, by environment.
     `needs`: what must be there beside the wheel ("nvcc 12.9", a library).
     `pieces`: the same for each piece by itself.
     """
@@ -43,6 +44,7 @@ class Lamps(Model, frozen=True, kw_only=True):
     compiled: Compiled
     declared: Answer
     images: tuple[str, ...]
+    claims: dict[str, dict[Environment, Answer]]
     kernels: int
     needs: tuple[str, ...]
     pieces: dict[str, PieceState]

@@ -39,6 +39,7 @@ class Situation:
 
     `cuda` is the toolkit of the stack's torch ("13.0"; "" is a CPU build; None is not known).
     `pieces` are all entries of the data by name; `defects` those of this target and machine.
+    `superseded`: wheels of the same release that pip passes over for the leading one's build tag.
     """
 
     stack: Stack
@@ -47,6 +48,7 @@ class Situation:
     cuda: str | None
     pieces: Mapping[str, Sequence[Piece]]
     defects: Sequence[Defect] = ()
+    superseded: Sequence[str] = ()
     _answers: dict[tuple[str, Environment], PieceAnswer] = field(default_factory=dict, repr=False)
     _said: dict[tuple[str, Environment], Answer] = field(default_factory=dict, repr=False)
 

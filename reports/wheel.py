@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matrix.capability import Piece
     from matrix.configuration import Configuration
     from matrix.evidence.record import WheelEvidence
+    from matrix.gate import GateAnswer
     from matrix.target import Target
 
 _COLUMNS: Final = ("compiled", "declared", "kernels", "images")
@@ -44,6 +45,14 @@ def summary(
                 "compiled": state.compiled,
                 "declared": declared(evidence.gates, capability.name, target.capability),
                 "images": list(state.images),
+                "claims": {
+                    gate.gate: {
+                        "slim": gate.slim.get(str(target.capability), "unknown"),
+                        "devel": gate.devel.get(str(target.capability), "unknown"),
+                    }
+                    for gate in evidence.gates
+                    if capability.name in gate.capabilities
+                },
                 "kernels": state.kernels,
                 "needs": needed(evidence, capability.name, state, target, known.pieces),
                 "pieces": state.pieces,
@@ -104,6 +113,29 @@ def headlines(evidence: WheelEvidence) -> Iterator[str]:
     for held in evidence.objects:
         if held.outcome == "refused":
             yield f"{plain(held.path)} could not be read: {plain(held.detail)}"
+
+
+def claims(evidence: WheelEvidence, configuration: Configuration) -> str:
+    """Tell what each gate says of each target, in lines of aligned words; "devel": yes with a compiler only."""
+    if not evidence.gates:
+        return "it makes no claim that is read"
+    targets = configuration.targets
+    width = max(len(gate.gate) for gate in evidence.gates) + 4
+    lines = [f"{'claims':<{width}}" + "".join(f"{target.name:<8}" for target in targets)]
+    for capability in configuration.capabilities.capabilities:
+        own = [gate for gate in evidence.gates if capability.name in gate.capabilities]
+        if own:
+            lines += ["", capability.name]
+        for gate in own:
+            said = [_claim(gate, target.capability) for target in targets]
+            lines.append(f"  {gate.gate:<{width - 2}}" + "".join(f"{word:<8}" for word in said))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _claim(gate: GateAnswer, capability: int) -> str:
+    slim = gate.slim.get(str(capability), "unknown")
+    devel = gate.devel.get(str(capability), "unknown")
+    return devel if slim == devel else "devel" if devel == "yes" else f"{slim}/{devel}"
 
 
 def text(evidence: WheelEvidence, told: dict[str, Any]) -> str:

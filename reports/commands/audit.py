@@ -23,6 +23,7 @@ Examples:
   nvfp4-matrix audit vllm==0.33.0
   nvfp4-matrix audit vllm==0.33.0 --machine aarch64 --json
   nvfp4-matrix audit vllm==0.33.0 --no-ledger
+  nvfp4-matrix audit flashinfer-python==0.7.2.post1 --claims
   nvfp4-matrix audit vllm==0.33.0 --find wheelhouse/
   nvfp4-matrix audit dist/vllm-0.33.0-cp38-abi3-linux_x86_64.whl
   nvfp4-matrix audit https://example.org/vllm-0.33.0-py3-none-any.whl
@@ -48,6 +49,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Read what is installed there: a Python, an environment, or a site-packages folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--claims", "with_claims", is_flag=True, help="Tell what each of its checks says.")
 @click.option("--no-ledger", is_flag=True, help="Measure, whatever the ledger has.")
 @click.option("--ledger", "ledger", type=_FOLDER, metavar="DIR", help="Another ledger.")
 def audit(
@@ -58,6 +60,7 @@ def audit(
     ledger: Path | None,
     *,
     as_json: bool,
+    with_claims: bool,
     no_ledger: bool,
 ) -> None:
     """Tell which kernels one published wheel holds and what it claims, on every target.
@@ -68,7 +71,7 @@ def audit(
     import msgspec  # noqa: PLC0415
 
     from matrix.configuration import Configuration  # noqa: PLC0415
-    from reports.wheel import show, summary, text  # noqa: PLC0415
+    from reports.wheel import claims, show, summary, text  # noqa: PLC0415
 
     configuration = Configuration()
     if folder and environment:
@@ -94,6 +97,8 @@ def audit(
         show(evidence, told, Console(highlight=False))
     else:
         click.echo(text(evidence, told))
+    if with_claims and not as_json:
+        click.echo("\n" + claims(evidence, configuration))
 
 
 def _requirement(what: str) -> tuple[str, str]:

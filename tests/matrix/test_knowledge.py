@@ -199,3 +199,19 @@ def test_a_contradiction_says_what_was_read_where(report: Report) -> None:
     )
     assert any("vllm-0.11.0" in line and ".py:" in line for line in one.read)
     assert any("pull request 29711" in line for line in one.read)
+
+
+def test_of_build_tagged_duplicates_the_highest_counts_and_the_others_are_superseded(
+    knowledge: Knowledge,
+) -> None:
+    report = knowledge.report(generated="", stacks=["vllm==0.23.0"], targets=["sm120"])
+    told = {
+        (item.where, item.answer)
+        for found in report.cells
+        for item in found.evidence
+        if item.kind == "stack"
+    }
+    assert told == {
+        ("vllm-0.23.0-2-cp38-abi3-manylinux_2_28_x86_64.whl", "yes"),
+        ("vllm-0.23.0-cp38-abi3-manylinux_2_28_x86_64.whl", "superseded"),
+    }

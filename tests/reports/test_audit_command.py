@@ -92,7 +92,15 @@ def test_json_has_every_capability_on_every_target(
         assert list(targets) == [target.name for target in configuration.targets]
         assert len(targets) == 6
         for state in targets.values():
-            assert set(state) == {"compiled", "declared", "images", "kernels", "needs", "pieces"}
+            assert set(state) == {
+                "compiled",
+                "declared",
+                "claims",
+                "images",
+                "kernels",
+                "needs",
+                "pieces",
+            }
             assert state["compiled"] in Compiled.__args__  # type: ignore[attr-defined]
             assert state["declared"] in Answer.__args__  # type: ignore[attr-defined]
 
@@ -226,3 +234,19 @@ def test_code_that_is_made_at_run_time_says_which_toolkit_each_target_needs(
     }
     assert gemm["sm121"]["compiled"] == "jit"
     assert (gemm["sm90"]["compiled"], gemm["sm90"]["needs"]) == ("no", [])
+
+
+def test_claims_are_told_for_each_backend_by_itself(command: Command) -> None:
+    code, out, _ = command("audit", "flashinfer-python==0.7.2.post1", "--claims")
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if line.startswith("  flashinfer.mm-fp4-trtllm "))
+    assert line.split() == ["flashinfer.mm-fp4-trtllm", "yes", "yes", "no", "no", "no", "no"]
+    code, out, _ = command("audit", "vllm==0.33.0", "--claims")
+    (line,) = (
+        each for each in out.splitlines() if each.startswith("  vllm.flashinfer-cutlass-dense ")
+    )
+    assert line.split()[1:] == ["devel", "devel", "devel", "devel", "devel", "no"]
+    _, out, _ = command("audit", "vllm==0.33.0", "--json")
+    gemm = json.loads(out)["capabilities"]["gemm"]
+    said = gemm["sm121"]["claims"]["vllm.flashinfer-cutlass-dense"]
+    assert said == {"slim": "no", "devel": "yes"}
