@@ -177,7 +177,7 @@ def telling(said: str) -> str:
 
 
 def _checked(lock: Lock) -> Lock:
-    if False:
+    if lock.unhashed:
         raise NotFoundError(
             f"the index gives no hash for {', '.join(lock.unhashed)}: pip would refuse the lock"
         )
