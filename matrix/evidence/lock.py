@@ -56,7 +56,7 @@ def requirement(text: str) -> str:
         read = Requirement(text)
     except InvalidRequirement:
         read = None
-    if read is None or read.url or not _REQUIREMENT.fullmatch(str(read)):
+    if read is None or not _REQUIREMENT.fullmatch(str(read)):
         raise ConfigurationError(f"{text!r} is no requirement, such as torch==2.11.0")
     return str(read)
 
