@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +173,7 @@ def telling(said: str) -> str:
     if because:
         return _line(because[1])
     lines = [re.sub(r"^\W*(error|cause|Caused by)\b:?", "", line) for line in words.splitlines()]
-    told = [re.sub(r"^\W+", "", line).strip() for line in lines]
+    told = [re.sub(r"^\W+", "", line).partition(" Consider ")[0].strip() for line in lines]
     return _line(": ".join([line for line in told if line][:2])) or "uv said nothing"
 
 
@@ -220,7 +221,7 @@ def _run(command: Sequence[str], place: Path, settings: Mapping[str, str]) -> st
     if done.returncode == 0:
         return ""
     if done.returncode < 0:
-        raise ToolError(f"uv was ended by signal {-done.returncode}")
+        raise ToolError(f"uv was ended: {signal.strsignal(-done.returncode)}")
     if any(words in done.stderr for words in _UNSOLVED):
         return done.stderr
     raise ToolError(f"uv: {telling(done.stderr)}")

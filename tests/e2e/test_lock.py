@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import venv
 from collections.abc import Iterator
@@ -175,6 +177,36 @@ def test_neither_settings_of_uv_nor_an_empty_path_change_the_lock(
     assert pinned(file) == TREES[HERE]
 
 
+def source(index: Shelf, place: Path) -> None:
+    """Put a source release, whose metadata are final, on the shelf: no wheel of it exists."""
+    path = place / "odd-1.0.tar.gz"
+    body = b"Metadata-Version: 2.2\nName: odd\nVersion: 1.0\nRequires-Dist: deep\n"
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in (("PKG-INFO", body), ("pyproject.toml", b"")):
+            member = tarfile.TarInfo(f"odd-1.0/{name}")
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    index.add(path)
+
+
+def test_a_source_release_is_locked_only_where_it_is_allowed(
+    command: Command, file: Path, tree: Shelf, make_wheel: MakeWheel, tmp_path: Path
+) -> None:
+    source(tree, tmp_path)
+    tree.add(make_wheel("vllm", "0.33.0", tag=NATIVE + HERE, requires=["odd"]))
+    line = refuse(lock(command, file), 2)
+    assert line.startswith(
+        f"vllm==0.33.0 cannot be locked for {HERE}: odd==1.0 has no usable wheels"
+    )
+    assert line.endswith(
+        f"; odd has no wheel for {HERE}, Python {PYTHON} and glibc 2.39 or older: "
+        "--allow-source locks source releases too, which pip then builds"
+    )
+    assert not file.exists()
+    assert lock(command, file, "--allow-source")[0] == 0
+    assert pinned(file) == {"vllm": "0.33.0", "odd": "1.0", "deep": "0.1"}
+
+
 # What pip makes of it
 
 
@@ -300,7 +332,8 @@ def test_an_index_that_fails_is_exit_3(
         monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:9/simple")
     else:
         tree.wheels[f"vllm-0.33.0-{NATIVE}{HERE}.whl"] = b"nonsense"
-    assert refuse(lock(command, file), 3).startswith("uv: ")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert refuse(lock(command, file), 3).startswith("uv: Failed to ")
 
 
 @pytest.mark.usefixtures("old")
@@ -318,7 +351,7 @@ def test_a_full_disk_is_exit_3(
         told = lock(command, file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert refuse(told, 3).startswith("uv")
+    assert refuse(told, 3) == "uv was ended: File size limit exceeded"
 
 
 def until(there: Any) -> None:

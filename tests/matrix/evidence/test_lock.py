@@ -256,6 +256,7 @@ WRAPPED = """\
             "error: https://tok%40en@a.test and http://b:c@d.test",
             "https://a.test and http://d.test",
         ),
+        ("error: URL x must go. Consider adding `x @ u` to your files", "URL x must go."),
         ("", "uv said nothing"),
         ("\n\n", "uv said nothing"),
     ],
@@ -376,7 +377,7 @@ def test_a_lock_that_pip_would_refuse_is_not_made(program: Program) -> None:
     [
         ("echo 'error: disk on fire' >&2; exit 2", "uv: disk on fire"),
         ("exit 2", "uv: uv said nothing"),
-        (f"kill -{int(signal.SIGKILL)} $$", "uv was ended by signal 9"),
+        (f"kill -{int(signal.SIGKILL)} $$", "uv was ended: Killed"),
     ],
 )
 def test_any_other_trouble_is_a_tools(program: Program, script: str, told: str) -> None:

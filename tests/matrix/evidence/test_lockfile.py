@@ -103,6 +103,8 @@ def test_a_device_is_written_as_it_is() -> None:
     check_place(Path("/dev/null"))
     write(Path("/dev/null"), TEXT)
     assert Path("/dev/null").is_char_device()
+    with pytest.raises(OutsideError, match="/dev/full: No space left on device"):
+        write(Path("/dev/full"), TEXT)
 
 
 @pytest.mark.parametrize(
