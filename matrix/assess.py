@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from matrix.capability import Piece
 from matrix.cell import Cell, Item
 from matrix.compiled import fold, in_range, own_pieces, piece_state
 from matrix.declared import declared
-from matrix.held import Held
+from matrix.imports import imports
 from matrix.path import Path
 from matrix.situation import PieceAnswer, Situation
 from matrix.stack import Stack
@@ -51,29 +51,6 @@ def chapters(
     )
 
 
-def imports(stack: Stack, held: Mapping[str, Held], cuda: str | None) -> tuple[Answer, Reason, str]:
-    """Say whether the leading package's kernels can be imported: yes, no or unknown, why, a sentence.
-
-    torch must have a wheel for the machine, be a CUDA build, and of the CUDA major version that the
-    leading wheel's machine code was built for. `cuda` is torch's toolkit (None: not known).
-    """
-    torch = next((pin for pin in stack.pins if pin.package == "torch"), None)
-    if torch is None:
-        return "yes", "", "asks for no torch"
-    if not torch.version:
-        return "no", "no_wheel", f"torch: {torch.why}"
-    if cuda is None:
-        return "unknown", "not_measured", f"torch {torch.version} was not read"
-    if not cuda:
-        text = f"torch {torch.version} of the index is a build without CUDA on {stack.machine}"
-        return "no", "torch_without_cuda", text
-    built = held[stack.lead.package].cuda
-    if built and built != cuda.partition(".")[0]:
-        text = f"{stack.lead.package} was built for CUDA {built}, torch {torch.version} for {cuda}"
-        return "no", "cuda_mismatch", text
-    return "yes", "", f"torch {torch.version} is a build for CUDA {cuda}"
-
-
 def path_state(
     path: Path, situation: Situation, environment: Environment
 ) -> tuple[PathState, tuple[PieceAnswer, ...], Answer]:
@@ -93,7 +70,15 @@ def path_state(
     for defect in situation.defects_of(path=path.path):
         if defect.effect == "broken" and available != "no":
             available, reason = "no", defect.reason
-    state = PathState(path.path, path.native, considered, available, reason, path.fallback)
+    state = PathState(
+        path.path,
+        path.native,
+        considered,
+        available,
+        reason,
+        path.fallback,
+        on_request=bool(path.on_request),
+    )
     return state, pieces, said
 
 
@@ -123,6 +108,11 @@ class _Evidence:
         where = f"{held.record.filename}: {found.where}" if found.where else ""
         capability = self.situation.target.capability
         why = found.reason(capability, environment) if said != "yes" else ""
+        if name in self.situation.denied:
+            floor = self.situation.floors[name]
+            why = (
+                f"asks for CUDA runtime {floor}, and the stack's torch brings {self.situation.cuda}"
+            )
         return self.item("gate", name, said, why, where)
 
     def defects(self, paths: Sequence[Path], pieces: Sequence[str]) -> list[Item]:
@@ -140,7 +130,7 @@ def assess(
     """
     stack, target, lead = situation.stack, situation.target, situation.stack.lead
     held = situation.held[lead.package]
-    resolved, blocked, sentence = imports(stack, situation.held, situation.cuda)
+    resolved, blocked, sentence = imports(stack, situation.held, situation.cuda, target)
     evidence = _Evidence(situation)
     basis = evidence.item(
         "stack",
@@ -162,7 +152,11 @@ def assess(
         lamp = fold(own)
         for environment in environments:
             said = declared(
-                held.record.gates, chapter.capability, target.capability, (environment,)
+                held.record.gates,
+                chapter.capability,
+                target.capability,
+                (environment,),
+                denied=situation.denied,
             )
             states: list[PathState] = []
             items = [basis, *replaced]
@@ -199,6 +193,8 @@ def _path_items(
     text = f"{path.selector}: {', '.join(path.pieces)}"
     if answer == "refused" and (why := _refusal(evidence.situation, path, pieces)):
         text += f"; {why}"
+    if path.on_request:
+        text += f"; on request: {path.on_request}"
     items = [evidence.item("path", path.path, answer, text, path.source)]
     if path.gate and (gate := evidence.gate(path.gate, environment)):
         items.append(gate)

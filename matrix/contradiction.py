@@ -9,7 +9,7 @@ from matrix.cell import Contradiction
 from matrix.gate import GateAnswer
 from matrix.path import Path
 from matrix.situation import PieceAnswer, Situation
-from matrix.vocabulary import Machine
+from matrix.vocabulary import ENVIRONMENTS, Machine
 
 
 def contradictions(situation: Situation, told: Sequence[Chapter]) -> list[Contradiction]:
@@ -18,7 +18,7 @@ def contradictions(situation: Situation, told: Sequence[Chapter]) -> list[Contra
     Kinds: `declared-not-compiled`, a path is claimed and its own image is missing; `trap`, the image is
     there and holds no kernel; `unreachable`, the kernel is there and a known defect keeps it from being
     called; `packages-disagree`, the provider of a piece says no where the leading package says yes;
-    `compiled-not-declared`, every image is there and the claim is no. A claim counts where it is made in
+    `compiled-not-declared`, a path is made of its own images alone, every one is there and the claim is no. A claim counts where it is made in
     either environment; the pieces are those of `devel`, so that a missing compiler is no contradiction.
     """
     if not situation.target.fp4:
@@ -54,8 +54,7 @@ def _about_another(s: Situation, path: Path, chapter: Chapter) -> bool:
 
 def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Contradiction | None:
     lead, target = s.stack.lead, s.target.name
-    gpu = str(s.target.capability)
-    said = {claim.slim.get(gpu, "unknown"), claim.devel.get(gpu, "unknown")}
+    said = {s.gate(claim.gate, environment) for environment in ENVIRONMENTS}
     _, pieces, _ = path_state(path, s, "devel")
     own = f"{lead.package} {lead.version}"
     claimed = f"{own} says yes to {path.selector} on {target}"
@@ -65,14 +64,14 @@ def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Co
         kind, sentence, guilty = denials[0]
         text = f"{claimed}, and {sentence}"
         return _made(s, capability, kind, text, path=path.path, claim=claim, pieces=guilty)
-    images = [p for p in pieces if _is_own_image(s, p)]
     allowed = not path.families or s.target.family in path.families
-    if said == {"no"} and allowed and images and all(p.available == "yes" for p in pieces):
+    own_images = all(_is_own_image(s, piece) for piece in pieces)
+    if said == {"no"} and allowed and own_images and all(p.available == "yes" for p in pieces):
         reason = claim.reason(s.target.capability, "devel")
         why = f' ("{reason}")' if reason else ""
         sentence = (
             f"{own} says no to {path.selector} on {target}{why}, and its {s.stack.machine} wheel "
-            f"has the kernels: {'; '.join(f'{p.piece}, {p.text}' for p in images)}."
+            f"has the kernels: {'; '.join(f'{p.piece}, {p.text}' for p in pieces)}."
         )
         return _made(
             s,
@@ -81,7 +80,7 @@ def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Co
             sentence,
             path=path.path,
             claim=claim,
-            pieces=images,
+            pieces=pieces,
         )
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matrix.gate import GateAnswer
 from matrix.vocabulary import ENVIRONMENTS, Answer, Environment
@@ -13,14 +13,18 @@ def declared(
     capability: str,
     gpu: int,
     environments: Sequence[Environment] = ENVIRONMENTS,
+    *,
+    denied: Collection[str] = (),
 ) -> Answer:
     """Fold the claims of every native backend of `capability` for compute capability `gpu`.
 
     Yes where any backend says yes in any of `environments`; no where all say no; else unknown, also
-    where the package makes no claim. Weight-only and emulation are no claim of NVFP4 support.
+    where the package makes no claim. `denied`: gates that say no whatever was read, for what the stack lacks. Weight-only and emulation are no claim of NVFP4 support.
     """
     answers = {
-        (gate.slim if environment == "slim" else gate.devel).get(str(gpu), "unknown")
+        "no"
+        if gate.gate in denied
+        else (gate.slim if environment == "slim" else gate.devel).get(str(gpu), "unknown")
         for gate in gates
         if gate.native and capability in gate.capabilities
         for environment in environments

@@ -67,6 +67,8 @@ class Gate(Model, frozen=True, kw_only=True):
 
     Several entries may share a name, one a release range. Exactly one of `python` and `predicate`.
     `native`: the backend runs FP4 matrix instructions (weight-only and emulation do not).
+    `minimum_cuda`: the CUDA runtime without which the check says no; which one it meets, a stack's torch
+    decides, so a wheel's record does not know.
     """
 
     gate: Annotated[str, Meta(pattern=r"^[a-z0-9_]+(\.[a-z0-9_-]+)+$")]
@@ -77,6 +79,7 @@ class Gate(Model, frozen=True, kw_only=True):
     native: bool = True
     python: PythonGate | None = None
     predicate: Predicate | None = None
+    minimum_cuda: str = ""
     note: str = ""
 
 

@@ -186,6 +186,7 @@ class Knowledge:
             target=target,
             held=held,
             cuda=_cuda(held),
+            floors=self._floors(lead.package, lead.version),
             superseded=self.published.superseded(lead.package, lead.version, stack.machine),
             pieces=self.pieces,
             defects=[
@@ -206,6 +207,14 @@ class Knowledge:
             )
         told = self._chapters[key]
         return assess(situation, told, environments), contradictions(situation, told)
+
+    def _floors(self, package: str, version: str) -> dict[str, str]:
+        """Return the CUDA runtime that each gate of a release asks for besides."""
+        return {
+            gate.gate: gate.minimum_cuda
+            for gate in self.configuration.gates.gates
+            if gate.minimum_cuda and gate.package == package and in_range(version, gate.versions)
+        }
 
     def _hold(self, package: str, version: str, machine: str) -> Held | None:
         key = (package, version, machine)

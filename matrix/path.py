@@ -16,7 +16,7 @@ class Path(Model, frozen=True, kw_only=True):
     `selector` is the class or enum member as upstream names it. `native`: FP4 matrix instructions on
     both operands; false for weight-only and emulation, with `fallback` saying which. `gate`: the claim
     that must not be "no" for the library to consider the path. `families`: where upstream allows it
-    (empty: everywhere). `pieces`: everything it calls at run time. `source`: file in the wheel.
+    (empty: everywhere). `on_request`: the switch without which the library passes it over. `pieces`: everything it calls at run time. `source`: file in the wheel.
     Several entries may share a name, one a release range.
     """
 
@@ -29,6 +29,7 @@ class Path(Model, frozen=True, kw_only=True):
     fallback: Literal["", "weight_only_fallback", "emulation_fallback"] = ""
     gate: str | None = None
     families: tuple[Family, ...] = ()
+    on_request: str = ""
     pieces: tuple[PieceName, ...]
     source: Annotated[str, Meta(min_length=1)]
     note: str = ""

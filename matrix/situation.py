@@ -39,7 +39,7 @@ class Situation:
 
     `cuda` is the toolkit of the stack's torch ("13.0"; "" is a CPU build; None is not known).
     `pieces` are all entries of the data by name; `defects` those of this target and machine.
-    `superseded`: wheels of the same release that pip passes over for the leading one's build tag.
+    `floors`: the CUDA runtime that a gate asks for besides. `superseded`: wheels of the same release that pip passes over for the leading one's build tag.
     """
 
     stack: Stack
@@ -49,6 +49,7 @@ class Situation:
     pieces: Mapping[str, Sequence[Piece]]
     defects: Sequence[Defect] = ()
     superseded: Sequence[str] = ()
+    floors: Mapping[str, str] = field(default_factory=dict)
     _answers: dict[tuple[str, Environment], PieceAnswer] = field(default_factory=dict, repr=False)
     _said: dict[tuple[str, Environment], Answer] = field(default_factory=dict, repr=False)
 
@@ -89,8 +90,19 @@ class Situation:
         answer = held.gates[name] if (held := self.claimant(name)) else None
         if answer is None:
             return "unknown"
+        if name in self.denied:
+            return "no"
         said = answer.slim if environment == "slim" else answer.devel
         return said.get(str(self.target.capability), "unknown")
+
+    @cached_property
+    def denied(self) -> frozenset[str]:
+        """Gates that ask for a newer CUDA runtime than the one that the stack's torch brings."""
+        if not self.cuda:
+            return frozenset()
+        return frozenset(
+            name for name, floor in self.floors.items() if not _reaches(self.cuda, floor)
+        )
 
     def claimant(self, name: str) -> Held | None:
         """Give the wheel of the stack that answers under a gate's name."""

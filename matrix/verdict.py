@@ -23,7 +23,8 @@ class PathState(NamedTuple):
     """One path on one target: `considered` is whether the library would think of it at all.
 
     `available` folds its pieces: yes, all can be had; no, one cannot, for `reason`; unknown otherwise.
-    `fallback` is the reason that a path which is not native falls back.
+    `fallback` is the reason that a path which is not native falls back. `on_request`: the library passes
+    it over unless a switch asks for it.
     """
 
     path: str
@@ -32,6 +33,7 @@ class PathState(NamedTuple):
     available: Answer
     reason: Reason = ""
     fallback: Reason = ""
+    on_request: bool = False
 
 
 class Judgement(NamedTuple):
@@ -42,7 +44,7 @@ class Judgement(NamedTuple):
     path: str = ""
 
 
-def verdict(
+def verdict(  # noqa: PLR0911 - one arm a sentence of the rule
     paths: Sequence[PathState],
     *,
     declared: Answer,
@@ -61,7 +63,8 @@ def verdict(
     2. A stack whose imports do not resolve is broken.
     3. A selected path decides alone: weight-only or emulated falls back, a native one is judged by itself.
     4. Not asked: any complete native path is likely; else any undecidable one makes it unknown; only
-       incomplete ones are broken where the package declares support, else unavailable.
+       incomplete ones are broken where the package declares support, else unavailable. Paths that are
+       chosen on request alone do not count.
     5. No native path that the library would consider is unavailable.
     """
     if executed in _EXECUTED:
@@ -75,7 +78,11 @@ def verdict(
         if not chosen.native:
             return Judgement("fallback", chosen.fallback, selected)
         return _judge([chosen], declared, imports)
-    return _judge([p for p in paths if p.native and p.considered != "no"], declared, imports, paths)
+    native = [p for p in paths if p.native and p.considered != "no"]
+    usual = [p for p in native if not p.on_request]
+    if native and not usual:
+        return Judgement("unavailable", "on_request", native[0].path)
+    return _judge(usual, declared, imports, paths)
 
 
 def _judge(

@@ -189,6 +189,9 @@ def _chosen(outcomes: Sequence[Outcome], python: PythonGate) -> Found:
             found.append(("no", str(outcome.value)))
             continue
         value = outcome.scope.names.get(python.assigns) if python.assigns else outcome.value
+        if isinstance(value, bool):
+            found.append(("yes", "") if value else ("no", "its check says no"))
+            continue
         name = value.name if isinstance(value, Symbol) else value
         if name is not None and not isinstance(name, str):
             return "unknown", reason(value) or "its choice cannot be decided"

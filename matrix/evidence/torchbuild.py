@@ -15,7 +15,10 @@ _FLAGS_IN: Final = "torch/lib/libtorch_python.so"
 """Holds the string that `torch.cuda.get_arch_list()` gives back: torch/csrc/cuda/Module.cpp compiles
 CUDA_ARCH_FLAGS in. A fiftieth of libtorch_cuda.so, and read up to that string only."""
 
-_FLAGS: Final = re.compile(rb"\0((?:sm|compute)_\d{2,3}[af]?(?: (?:sm|compute)_\d{2,3}[af]?)*)\0")
+_FLAG: Final = rb"(?:sm|compute)_\d{2,3}[af]?"
+_FLAGS: Final = re.compile(rb"(?:\0(%b)|(%b(?: %b)+))\0" % (_FLAG, _FLAG, _FLAG))
+"""In 2.8 and 2.9 it stands among the constants that the compiler copies from, behind no NUL."""
+
 _OVERLAP: Final = 1024  # bytes of the last chunk looked at again; 30 architectures are 250
 
 
@@ -66,6 +69,6 @@ def _arch_flags(wheel: Wheel) -> str:
         for chunk in chunks:
             window = kept + chunk
             if found := _FLAGS.search(window):
-                return found[1].decode()
+                return (found[1] or found[2]).decode()
             kept = window[-_OVERLAP:]
     return ""

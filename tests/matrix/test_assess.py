@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from matrix.assess import assess, chapters, imports, unread
+from matrix.assess import assess, chapters, unread
 from matrix.capability import Piece
 from matrix.cell import Cell
 from matrix.defect import Defect
 from matrix.evidence.record import KernelEvidence, ObjectEvidence, WheelEvidence
 from matrix.gate import GateAnswer
 from matrix.held import Held
+from matrix.imports import imports
 from matrix.path import Path
 from matrix.situation import Situation
 from matrix.stack import Pin, Stack
@@ -118,10 +119,11 @@ def judge(
     *records: WheelEvidence,
     torch: WheelEvidence | None = TORCH,
     defects: tuple[Defect, ...] = (),
-    pins: tuple[Pin, ...] = (),
+    floors: dict[str, str] | None = None,
+    paths: tuple[Path, ...] = PATHS,
 ) -> dict[str, Cell]:
     held = [*records, *([torch] if torch else [])]
-    listed = (*(Pin(package=one.package, version=one.version) for one in held), *pins)
+    listed = tuple(Pin(package=one.package, version=one.version) for one in held)
     situation = Situation(
         stack=Stack(name="vllm==1.0", machine="aarch64", pins=listed),
         target=SM121,
@@ -129,8 +131,9 @@ def judge(
         cuda=torch.facts.get("cuda") if torch else None,
         pieces={piece.piece: (piece,) for piece in PIECES},
         defects=defects,
+        floors=floors or {},
     )
-    told = chapters("vllm", "1.0", ("gemm",), PATHS, PIECES)
+    told = chapters("vllm", "1.0", ("gemm",), paths, PIECES)
     return {str(cell.environment): cell for cell in assess(situation, told, ENVIRONMENTS)}
 
 
@@ -214,6 +217,14 @@ def test_a_path_that_is_passed_over_says_why() -> None:
         (wheel("torch", facts={"cuda": ""}), "no", "torch_without_cuda", "without CUDA on aarch64"),
         (wheel("torch", facts={"cuda": "12.8"}), "no", "cuda_mismatch", "for CUDA 13, torch 1.0"),
         (wheel("torch"), "unknown", "not_measured", "was not read"),
+        (
+            wheel("torch", facts={"cuda": "13.0", "arch_list": "sm_90 sm_100 sm_120a"}),
+            "no",
+            "torch_without_target",
+            "sm121 can load none of that",
+        ),
+        (wheel("torch", facts={"cuda": "13.0", "arch_list": "sm_100 sm_120"}), "yes", "", "13.0"),
+        (wheel("torch", facts={"cuda": "13.0", "arch_list": "sm_90 compute_90"}), "yes", "", ""),
     ],
 )
 def test_imports_resolve_with_a_cuda_torch_of_the_same_major_version(
@@ -224,7 +235,7 @@ def test_imports_resolve_with_a_cuda_torch_of_the_same_major_version(
     pins = tuple(Pin(package=name, version="1.0") for name in ("vllm", "torch"))
     stack = Stack(name="vllm==1.0", machine="aarch64", pins=pins)
     held = {"vllm": Held(lead), "torch": Held(torch)}
-    found = imports(stack, held, torch.facts.get("cuda"))
+    found = imports(stack, held, torch.facts.get("cuda"), SM121)
     assert found[:2] == (answer, reason)
     assert told in found[2]
 
@@ -232,11 +243,44 @@ def test_imports_resolve_with_a_cuda_torch_of_the_same_major_version(
 def test_imports_do_not_resolve_where_torch_has_no_wheel() -> None:
     pins = (Pin(package="vllm", version="1.0"), Pin(package="torch", version="", why="none here"))
     stack = Stack(name="vllm==1.0", machine="aarch64", pins=pins)
-    assert imports(stack, {"vllm": Held(wheel("vllm"))}, None) == (
+    assert imports(stack, {"vllm": Held(wheel("vllm"))}, None, SM121) == (
         "no",
         "no_wheel",
         "torch: none here",
     )
+
+
+def test_pins_that_exclude_each_other_cannot_be_installed() -> None:
+    pins = (
+        Pin(package="vllm", version="1.0"),
+        Pin(package="nvidia-cutlass-dsl", version="", why="==4.6.2,==4.7.1"),
+    )
+    stack = Stack(name="vllm[b12x]==1.0", machine="aarch64", pins=pins)
+    found = imports(stack, {"vllm": Held(wheel("vllm"))}, "13.0", SM121)
+    assert found == ("no", "conflicting_pins", "nvidia-cutlass-dsl: ==4.6.2,==4.7.1")
+
+
+def test_a_gate_that_asks_for_a_newer_cuda_runtime_than_torch_brings_says_no() -> None:
+    lead = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),))
+    old = wheel("torch", facts={"cuda": "12.6"})
+    cell = judge(lead, torch=old, floors={"vllm.cutlass": "12.8"})["slim"]
+    assert (cell.declared, cell.verdict, cell.reason) == ("no", "unavailable", "not_declared")
+    (item,) = (item for item in cell.evidence if item.kind == "gate")
+    assert (item.answer, item.text) == (
+        "no",
+        "asks for CUDA runtime 12.8, and the stack's torch brings 12.6",
+    )
+    assert judge(lead, floors={"vllm.cutlass": "12.8"})["slim"].verdict == "likely"
+
+
+def test_a_path_on_request_alone_is_told_and_does_not_count() -> None:
+    asked = msgspec.structs.replace(CUTLASS, on_request="--backend cutlass")
+    lead = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),))
+    cell = judge(lead, paths=(asked,))["slim"]
+    assert (cell.verdict, cell.reason) == ("unavailable", "on_request")
+    (item,) = (item for item in cell.evidence if item.kind == "path")
+    assert item.answer == "complete"
+    assert item.text.endswith("; on request: --backend cutlass")
 
 
 def test_a_stack_that_cannot_be_imported_is_broken_whatever_its_wheel_holds() -> None:

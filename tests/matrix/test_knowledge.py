@@ -59,13 +59,18 @@ def test_vllm_0_11_0_works_on_sm100(report: Report) -> None:
     assert (found.declared, found.compiled, found.verdict) == ("yes", "yes", "likely")
 
 
-@pytest.mark.parametrize("version", ["0.11.0", "0.10.1.1"])
-def test_the_first_dense_kernels_for_sm120_are_there_and_never_called(
-    report: Report, version: str
-) -> None:
-    found = cell(report, version, "sm120", "gemm")
+def test_the_first_dense_kernels_for_sm120_are_there_and_never_called(report: Report) -> None:
+    found = cell(report, "0.11.0", "sm120", "gemm")
     assert (found.compiled, found.verdict) == ("yes", "broken")
     assert found.reason == "unreachable_dispatch"
+
+
+@pytest.mark.parametrize("target", ["sm100", "sm120"])
+def test_the_torch_that_0_10_1_pins_has_no_code_for_blackwell(report: Report, target: str) -> None:
+    found = cell(report, "0.10.1.1", target, "gemm")
+    assert (found.declared, found.compiled) == ("no", "yes")
+    assert (found.verdict, found.reason) == ("broken", "torch_without_target")
+    assert "sm_86 sm_90, and" in found.evidence[0].text
 
 
 def test_vllm_0_11_0_has_images_without_a_grouped_kernel_for_sm120(report: Report) -> None:
