@@ -96,13 +96,6 @@ def test_every_machine_of_the_target_counts_unless_one_is_named(command: Command
     assert not any("aarch64:" in each["reason"] for each in here["rejected"])
 
 
-def test_with_a_compiler_older_releases_do(command: Command) -> None:
-    card = ("--target", "sm120", "--need", "gemm")
-    slim = chosen(command, *card)
-    devel = chosen(command, *card, "--environment", "devel")
-    assert release(devel["oldest"]) < release(slim["oldest"])
-
-
 def test_an_old_driver_leaves_the_releases_with_an_older_cuda(command: Command) -> None:
     given = chosen(command, *CARD, "--driver", "570.86")
     assert release(given["newest"]) < Version("0.20.0")
