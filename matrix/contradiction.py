@@ -27,8 +27,8 @@ def contradictions(situation: Situation, told: Sequence[Chapter]) -> list[Contra
     for chapter in told:
         for path in chapter.paths:
             claim = _claim(situation, path)
-            if not (path.native and claim):
-                continue
+            if not (path.native and claim) or claim.gate in situation.denied:
+                continue  # a check that the stack's torch fails is no claim about the wheel
             if _about_another(situation, path, chapter):
                 continue
             one = _of_path(situation, chapter.capability, path, claim)
