@@ -148,7 +148,11 @@ def derive(
 
 
 def _version(package: str, wanted: SpecifierSet, machine: str, published: Published) -> str:
-    exact = [s.version for s in wanted if s.operator in ("==", "===") and "*" not in s.version]
+    exact = [
+        published.spelled(package, s.version)
+        for s in wanted
+        if s.operator in ("==", "===") and "*" not in s.version
+    ]
     if exact and (
         published.has_wheel(package, exact[0], machine) is not False
         or published.source_only(package, exact[0])

@@ -24,14 +24,14 @@ from matrix.model import Model
 from matrix.target import Toolkit
 
 HERE: Final = Path(__file__).parent
-_DRIVER: Final = re.compile(r"\d{3,4}(?:\.\d{1,4}){0,2}")
+_DRIVER: Final = re.compile(r"[0-9]{3,4}(?:\.[0-9]{1,4}){0,2}")
 
 
 class ToolkitDriver(Model, frozen=True, kw_only=True):
     """A CUDA toolkit ("13.0") and the oldest Linux driver that has all it needs ("580.65.06")."""
 
     cuda: Toolkit
-    driver: Annotated[str, Meta(pattern=r"^\d{3}(\.\d+){1,2}$")]
+    driver: Annotated[str, Meta(pattern=r"^[0-9]{3}(\.[0-9]+){1,2}$")]
 
 
 class DriversFile(Model, frozen=True, kw_only=True):

@@ -120,6 +120,13 @@ class Published:
         machines = self._listing.packages.get(package, {}).get(version)
         return None if machines is None else machine in machines or "any" in machines
 
+    def spelled(self, package: str, version: str) -> str:
+        """Return a version as its release is named: 13.0.3 is published as 13.0.3.0; itself where it is not."""
+        listed = self._listing.packages.get(package, {})
+        if version in listed or version in self._records.get(package, {}):
+            return version
+        return next((each for each in listed if Version(each) == Version(version)), version)
+
     def source_only(self, package: str, version: str) -> bool:
         """Say whether the index has a release as source and no wheel of it for any machine."""
         return self._listing.packages.get(package, {}).get(version) == ()

@@ -183,3 +183,12 @@ def test_the_listing_keeps_machines_and_leaves_yanked_files_out() -> None:
 
 def test_the_listing_that_comes_with_the_program_can_be_read() -> None:
     assert "vllm" in read_listing(Ledger().folder).packages
+
+
+def test_a_version_is_found_under_the_name_that_its_release_has() -> None:
+    known = published(
+        wheel("vllm", "1", "torch==2.13"),
+        wheel("torch", "2.13.0", "nvidia-cudnn-cu13==9.24.0.43"),
+        torch={"2.13.0": ("x86_64",)},
+    )
+    assert pins(known) == {"vllm": "1", "torch": "2.13.0", "nvidia-cudnn-cu13": "9.24.0.43"}
