@@ -100,6 +100,14 @@ def test_a_path_that_is_claimed_gives_the_reason_before_one_that_is_not() -> Non
     assert verdict([unclaimed, INCOMPLETE], declared="yes").reason == "no_kernel_image"
 
 
+def test_a_path_that_is_taken_on_request_alone_does_not_count() -> None:
+    asked = NATIVE._replace(on_request=True)
+    alone = verdict([asked], declared="yes")
+    assert (alone.verdict, alone.reason) == ("unavailable", "on_request")
+    assert verdict([asked, INCOMPLETE], declared="yes").verdict == "broken"
+    assert verdict([asked], declared="yes", selected=asked.path).verdict == "likely"
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [("pass", "works"), ("slow", "slow"), ("fallback", "fallback"), ("fail", "broken")],
@@ -128,7 +136,9 @@ def test_only_a_complete_considered_native_path_in_a_sound_stack_is_likely(
     paths: list[PathState], declared: Answer, imports: Answer
 ) -> None:
     judged = verdict(paths, declared=declared, imports=imports, blocked="torch_without_cuda")
-    sound = any(p.native and p.considered == p.available == "yes" for p in paths)
+    sound = any(
+        p.native and p.considered == p.available == "yes" and not p.on_request for p in paths
+    )
     assert (judged.verdict == "likely") == (sound and imports == "yes")
 
 
