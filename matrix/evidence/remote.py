@@ -22,6 +22,10 @@ from matrix.evidence.transport import TROUBLE, Session, explain, printable, reda
 TAIL: Final = 64 * 1024
 """Bytes fetched first from the end of a wheel: the zip directory's end and often all of it."""
 
+FIRST_PIECE: Final = 512 * 1024
+LAST_PIECE: Final = 64 * 1024 * 1024
+"""Bytes asked for at a time: each piece is twice the one before."""
+
 ATTEMPTS: Final = 5
 """Times in a row that a cut transfer is taken up again without `PROGRESS` bytes in between."""
 
@@ -127,31 +131,44 @@ class RangeReader(Reader):
     def stream(self, start: int, end: int) -> Generator[bytes]:
         """Yield the bytes of a range; a cut connection is taken up where it stopped.
 
-        Closing the generator early drops the connection: what was not yet sent is not fetched.
+        It is asked for in pieces that grow: whoever stops early has fetched little more than it looked
+        at, and the connection is kept, since a new one can take longer than the bytes.
         """
         if self._whole is not None:
             yield from self._whole.stream(start, end)
             return
         tail_start = self.size - len(self._tail)
-        cut, settled = 0, start
+        cut, settled, piece = 0, start, FIRST_PIECE
         while start < min(end, tail_start):
             problem: BaseException = EOFError("the answer is short")
-            with self._ask(f"bytes={start}-{min(end, tail_start) - 1}") as answer:
+            stop = min(start + piece, end, tail_start)
+            with self._ask(f"bytes={start}-{stop - 1}") as answer:
                 self._check(answer, start)
                 try:
                     for chunk in self._body(answer):
-                        kept = chunk[: min(end, tail_start) - start]
+                        kept = chunk[: stop - start]
                         start += len(kept)
                         yield kept
                 except TROUBLE as error:
                     problem = error
+                except GeneratorExit:
+                    self._drain(answer, stop - start)
+                    raise
             if start - settled >= PROGRESS:
                 cut, settled = 0, start
-            if start < min(end, tail_start):
+            if start < stop:
                 self._wait(cut, problem)
                 cut += 1
+            piece = min(2 * piece, LAST_PIECE)
         if start < end:
             yield self._tail[start - tail_start : end - tail_start]
+
+    def _drain(self, answer: requests.Response, left: int) -> None:
+        """Read what is left of an answer where that is little, so that its connection can be used again."""
+        if left <= FIRST_PIECE:
+            with contextlib.suppress(*TROUBLE):
+                for _ in self._body(answer):
+                    pass
 
     def _check(self, answer: requests.Response, start: int) -> None:
         """Refuse an answer to a ranged GET that is not the piece asked for of the file begun."""

@@ -158,7 +158,33 @@ def test_a_whole_file_with_another_hash_is_refused(server: Server, session: Sess
         RangeReader(session, server.url, sha256="0" * 64)
 
 
-def test_a_cut_transfer_is_taken_up_where_it_stopped(server: Server, session: Session) -> None:
+def test_a_long_range_is_asked_for_in_pieces_that_grow(
+    server: Server, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "FIRST_PIECE", 100)
+    monkeypatch.setattr(remote, "LAST_PIECE", 400)
+    with RangeReader(session, server.url) as reader:
+        assert reader.read_at(0, 1_200) == CONTENT[:1_200]
+    asked = ["bytes=0-99", "bytes=100-299", "bytes=300-699", "bytes=700-1099", "bytes=1100-1199"]
+    assert server.requests[1:] == asked
+
+
+def test_who_stops_early_fetches_no_more_than_the_piece_it_is_in(
+    server: Server, session: Session
+) -> None:
+    with RangeReader(session, server.url) as reader:
+        before = reader.bytes_fetched
+        chunks = reader.stream(0, 900_000)
+        next(chunks)
+        chunks.close()
+        assert reader.bytes_fetched - before <= remote.FIRST_PIECE
+    assert server.requests[1:] == [f"bytes=0-{remote.FIRST_PIECE - 1}"]
+
+
+def test_a_cut_transfer_is_taken_up_where_it_stopped(
+    server: Server, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "FIRST_PIECE", 1_000_000)
     with RangeReader(session, server.url) as reader:
         server.cut_after, server.cuts = 300_000, 2
         assert reader.read_at(0, 900_000) == CONTENT[:900_000]
