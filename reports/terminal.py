@@ -166,8 +166,8 @@ def _indented(text: Text, indent: int) -> Table:
 
 
 def _hints(console: Console, report: Report, cells: Sequence[Cell]) -> None:
-    """Print what to run next; the cell named is the newest broken one, else the newest."""
-    one = min(cells, key=lambda cell: cell.verdict != "broken")
+    """Print what to run next; the cell named is the newest broken one, of a plain release if there is one."""
+    one = min(cells, key=lambda cell: (cell.verdict != "broken", "[" in cell.stack))
     stack, target, capability = plain(one.stack), plain(one.target), plain(one.capability)
     commands = [
         (f"nvfp4-matrix pins --target {target} --need {capability}", "pins that do work there"),
