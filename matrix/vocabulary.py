@@ -69,8 +69,19 @@ Reason = Literal[
     "slower_than_baseline",
     "throttled",
     "runner_lost",
+    "no_baseline",
+    "different_load",
+    "requests_failed",
+    "incomplete_log",
+    "unreadable_number",
+    "inconsistent_numbers",
+    "not_proven",
 ]
 """Why something is not a pass. Closed: a new word is added here, and only here."""
+
+Mark = Literal["single-run", "kernels-unproven", "numbers-unchecked"]
+"""What a result does not show: no A/A run tells how far two equal runs differ; nothing names the kernels
+that ran; nobody compared its numbers with a reference."""
 
 MACHINES: Final[tuple[Machine, ...]] = get_args(Machine)
 ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)

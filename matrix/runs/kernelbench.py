@@ -1,0 +1,143 @@
+"""The CSV of FlashInfer's benchmarks/flashinfer_benchmark.py: a row a routine, shape and backend."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from matrix.result import Metric, Role, Source, Unit
+from matrix.runs.run import Run, number
+from matrix.runs.serving import LEAST, MOST
+from matrix.vocabulary import Reason
+
+FIGURE: Final = "median_time"
+_ROUTINES: Final = {
+    "mm_fp4": "gemm",
+    "nvfp4_quantize": "quantize",
+    "nvfp4_batched_quantize": "quantize",
+    "mxfp4_quantize": "mxfp4-quantize",
+    "trtllm_fp4_block_scale_moe": "moe",
+    "cute_dsl_fp4_block_scale_moe": "moe",
+}
+"""Routines whose operands are FP4, and the capability that they are of (benchmarks/README.md)."""
+
+_BASELINES: Final = {"mm_bf16": "gemm", "bmm_bf16": "gemm"}
+_METRICS: Final[tuple[tuple[str, Unit], ...]] = (
+    (FIGURE, "ms"),
+    ("std_time", "ms"),
+    ("tflops", "TFLOP/s"),
+    ("tb_per_sec", "TB/s"),
+)
+_SHAPE: Final = (
+    "batch_size",
+    "m",
+    "n",
+    "k",
+    "num_tokens",
+    "hidden_size",
+    "intermediate_size",
+    "num_experts",
+    "top_k",
+)
+_YES: Final = frozenset({"true", "1", "yes"})
+
+
+def delimiter(head: str) -> str:
+    """Tell what parts the columns of a file that begins with `head`; "" where it is no such CSV."""
+    for sign in (",", ";", "\t"):
+        columns = head.strip().split(sign)
+        if "routine" in columns and FIGURE in columns:
+            return sign
+    return ""
+
+
+def rows(lines: Iterable[str], sign: str) -> Iterator[dict[str, str] | None]:
+    """Yield each row by column; None for one that has not all columns, as a cut last one."""
+    reader = csv.reader(lines, delimiter=sign)
+    header: list[str] = []
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield None
+            continue
+        if not header:
+            header = row
+        elif len(row) != len(header):
+            yield None
+        elif row != header:
+            yield {column: value.strip() for column, value in zip(header, row, strict=True)}
+
+
+def row_run(row: Mapping[str, str] | None, source: Source) -> Run | None:
+    """Make the run of a row; None where it is of another format than FP4, and no baseline."""
+    if row is None:
+        return _cut(source)
+    routine = row.get("routine", "")
+    capability = _capability(routine, row)
+    role: Role = source.role
+    if role == "native" and not capability:
+        capability, role = _BASELINES.get(routine, ""), "baseline"
+    capability = capability or _BASELINES.get(routine, "") or _group(routine)
+    if not capability:
+        return None
+    metrics: dict[str, Metric] = {}
+    trouble: Reason = ""
+    text = ""
+    for column, unit in _METRICS:
+        value = number(row.get(column, ""))
+        if value is not None:
+            metrics[column] = Metric(value=value, unit=unit)
+        elif column == FIGURE or row.get(column):
+            trouble, text = "unreadable_number", f"{column} is {row.get(column, '')[:40]!r}"
+    if not trouble and not LEAST < metrics[FIGURE].value < MOST:
+        trouble, text = "inconsistent_numbers", "it took no time"
+    shape = [f"{name}={row[name]}" for name in _SHAPE if row.get(name)]
+    backend = " ".join(filter(None, (routine, row.get("resolved_backend") or row.get("backend"))))
+    seed = row.get("random_seed", "")
+    return Run(
+        source=source,
+        role=role,
+        capability=capability,
+        load=(capability, *shape) if shape else (),
+        metrics=metrics,
+        figure="" if trouble else FIGURE,
+        lower=True,
+        backend=backend[:80],
+        kernels=(f"flashinfer {backend[:80]}",) if role == "native" else (),
+        seeds=(int(seed),) if seed.isascii() and seed.isdigit() and len(seed) < 18 else (),  # noqa: PLR2004 - fits 64 bits
+        trouble=trouble,
+        text=text,
+    )
+
+
+def _capability(routine: str, row: Mapping[str, str]) -> str:
+    """Name what an FP4 routine is of; MXFP4's own capability where the row says so, "" for other formats."""
+    found = _ROUTINES.get(routine, "")
+    if routine == "mm_fp4" and row.get("use_nvfp4", "").lower() not in _YES:
+        return "mxfp4-gemm"  # the default of its --use_nvfp4 is False
+    if routine == "cutlass_fused_moe" and row.get("cutlass_variant", "").lower() == "nvfp4":
+        return "moe"
+    if found == "moe" and row.get("fp4_mode", "").lower().startswith("mxfp4"):
+        return "mxfp4-moe"
+    return found
+
+
+def _group(routine: str) -> str:
+    """Name what a routine of another format stands beside, in a file that is said to be the baseline."""
+    if "moe" in routine and "comm" not in routine and "a2a" not in routine:
+        return "moe"
+    return "gemm" if routine.startswith(("mm_", "bmm_")) else ""
+
+
+def _cut(source: Source) -> Run:
+    return Run(
+        source=source,
+        role=source.role,
+        capability="gemm",
+        trouble="incomplete_log",
+        text="a row has not all columns",
+    )
