@@ -14,12 +14,16 @@ Family = Annotated[str, Meta(pattern=r"^sm\d{1,2}x$")]
 
 
 class Capability(Model, frozen=True, kw_only=True):
-    """Something that a deployment needs. `headline`: shown when the user names no capability."""
+    """Something that a deployment needs. `headline`: shown when the user names no capability.
+
+    `executed_only`: nothing can be read of it in a wheel; it has a cell where a result does, and only there.
+    """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
     title: str
     format: Format
     headline: bool = False
+    executed_only: bool = False
     note: str = ""
 
 
@@ -102,3 +106,8 @@ class CapabilitiesFile(Model, frozen=True, kw_only=True):
     instructions: tuple[Instruction, ...]
     packages: tuple[PackageRule, ...]
     pieces: tuple[Piece, ...]
+
+    @property
+    def readable(self) -> tuple[Capability, ...]:
+        """The capabilities that wheels are read for."""
+        return tuple(each for each in self.capabilities if not each.executed_only)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from matrix.contradiction import contradictions
 from matrix.derive import adds, derive
 from matrix.document import nearest
 from matrix.errors import ConfigurationError
+from matrix.executed import Executed
 from matrix.held import Held
 from matrix.ledger import Ledger
 from matrix.published import Published, read_listing
@@ -105,16 +106,22 @@ class Knowledge:
         machines: Sequence[str] = (),
         environments: Sequence[Environment] = (),
         capabilities: Sequence[str] = (),
+        executed: Executed | None = None,
     ) -> Report:
         """Fold everything that is asked for; an empty filter asks for all.
 
-        A stack is named, or a range such as `vllm>=0.20`. Raises ConfigurationError for a name that is
-        not known, with the nearest right one.
+        A stack is named, or a range such as `vllm>=0.20`. `executed` are results: they light the last
+        lamp, and add the stacks that only they name. Raises ConfigurationError for a name that is not
+        known, with the nearest right one.
         """
-        wanted = self._wanted(stacks)
+        executed = executed or Executed()
+        declared = executed.stacks(stack.name for stack in self.stacks)
+        declared = tuple(stack for stack in declared if stack.name in stacks or not stacks)
+        wanted = self._wanted(stacks, {stack.name for stack in declared})
         gpus = [self.configuration.target(name) for name in dict.fromkeys(targets)]
         gpus = [t for t in self.configuration.targets if t in gpus or not gpus]
-        names = self._capabilities(capabilities)
+        names, results_only = self._capabilities(capabilities)
+        shown = tuple(environments) or ENVIRONMENTS
         cells: list[Cell] = []
         found: list[Contradiction] = []
         summaries: list[StackSummary] = []
@@ -123,11 +130,15 @@ class Knowledge:
             summaries.append(self._summary(named, resolved))
             for target, machine in _places(gpus, machines):
                 stack = resolved[machine]
-                more, disagree = self._judge(
-                    stack, target, names, tuple(environments) or ENVIRONMENTS
-                )
-                cells += more
+                more, disagree = self._judge(stack, target, names, shown)
+                cells += executed.light(more)
+                cells += executed.more(named.name, target.name, machine, results_only, shown)
                 found += disagree if not named.extras else ()
+        for summary in declared:
+            for target, machine in _places(gpus, machines):
+                every = (*names, *results_only)
+                cells += executed.more(summary.name, target.name, machine, every, shown)
+        summaries += declared
         return Report(
             generated=generated,
             targets=tuple(_told(target) for target in gpus),
@@ -223,7 +234,7 @@ class Knowledge:
             self._held[key] = Held(record) if record else None
         return self._held[key]
 
-    def _wanted(self, asked: Sequence[str]) -> list[NamedStack]:
+    def _wanted(self, asked: Sequence[str], declared: Collection[str]) -> list[NamedStack]:
         if not asked:
             return list(self.stacks)
         names = {stack.name: stack for stack in self.stacks}
@@ -232,18 +243,28 @@ class Knowledge:
             if text in names:
                 chosen[text] = names[text]
                 continue
+            if text in declared:
+                continue
             fitting = list(_in_range(text, self.stacks))
             if not fitting:
-                raise ConfigurationError(f"unknown stack {text!r}{nearest(text, list(names))}")
+                raise ConfigurationError(
+                    f"unknown stack {text!r}{nearest(text, [*names, *declared])}"
+                )
             chosen |= {stack.name: stack for stack in fitting}
         return [stack for stack in self.stacks if stack.name in chosen]
 
-    def _capabilities(self, asked: Sequence[str]) -> tuple[str, ...]:
-        known = [capability.name for capability in self.configuration.capabilities.capabilities]
+    def _capabilities(self, asked: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give what was asked for of the capabilities that are read in wheels, and of those that results make."""
+        known = self.configuration.capabilities.capabilities
+        names = [capability.name for capability in known]
         for name in asked:
-            if name not in known:
-                raise ConfigurationError(f"unknown capability {name!r}{nearest(name, known)}")
-        return tuple(name for name in known if name in asked or not asked)
+            if name not in names:
+                raise ConfigurationError(f"unknown capability {name!r}{nearest(name, names)}")
+        chosen = [capability for capability in known if capability.name in asked or not asked]
+        return (
+            tuple(each.name for each in chosen if not each.executed_only),
+            tuple(each.name for each in chosen if each.executed_only),
+        )
 
     def _summary(self, named: NamedStack, resolved: dict[str, Stack]) -> StackSummary:
         package, version = named.lead

@@ -24,6 +24,7 @@ from matrix.path import PathsFile
 from matrix.pins import Choice
 from matrix.plan import Pruned
 from matrix.published import Listing
+from matrix.result import Result
 from matrix.stack import StacksFile
 from matrix.target import TargetsFile
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
@@ -107,8 +108,10 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "plan": PlanOutput,
     "record": WheelEvidence,
     "releases": Listing,
+    "result": Result,
 }
-"""What commands print as JSON, by command; a record of the ledger; and the ledger's `releases.json`."""
+"""What commands print as JSON, by command; a record of the ledger; the ledger's `releases.json`; and a line
+of a journal of results, which `import --json` prints, too."""
 
 _TITLES: Final = {
     **{name: f"{name}.yaml" for name in FILES},
@@ -118,6 +121,7 @@ _TITLES: Final = {
     "plan": "nvfp4-matrix plan --json",
     "record": "ledger/<package>/<wheel>.json",
     "releases": "ledger/releases.json",
+    "result": "results/<run>.jsonl, each line; nvfp4-matrix import --json, each line",
 }
 
 

@@ -12,7 +12,9 @@ import click
 from matrix.errors import MatrixError
 from reports.text import plain
 
-COMMANDS: Final = ("show", "pins", "plan", "audit", "refresh")
+COMMANDS: Final = ("show", "pins", "plan", "audit", "refresh", "import")
+_MODULES: Final = {"import": "importing"}
+"""Commands that Python has a keyword of the same name for."""
 
 EXAMPLES = """\b
 Examples:
@@ -35,7 +37,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"reports.commands.{cmd_name}"), cmd_name)
+        name = _MODULES.get(cmd_name, cmd_name)
+        command = getattr(importlib.import_module(f"reports.commands.{name}"), name)
         return command if isinstance(command, click.Command) else None
 
 

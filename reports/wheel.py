@@ -122,7 +122,7 @@ def claims(evidence: WheelEvidence, configuration: Configuration) -> str:
     targets = configuration.targets
     width = max(len(gate.gate) for gate in evidence.gates) + 4
     lines = [f"{'claims':<{width}}" + "".join(f"{target.name:<8}" for target in targets)]
-    for capability in configuration.capabilities.capabilities:
+    for capability in configuration.capabilities.readable:
         own = [gate for gate in evidence.gates if capability.name in gate.capabilities]
         if own:
             lines += ["", capability.name]

@@ -215,9 +215,15 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line in this process; returns exit code, stdout, stderr."""
+def command(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Command:
+    """Run the command line in this process, with no results; returns exit code, stdout, stderr."""
     from reports.cli import main  # noqa: PLC0415
+
+    monkeypatch.setattr("matrix.journal.FOLDER", tmp_path_factory.mktemp("journal") / "results")
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["nvfp4-matrix", *map(str, arguments)])

@@ -148,7 +148,7 @@ def _qualifies(choice: Choice, chosen: NamedStack | None) -> bool:
 def _check_needs(needs: tuple[str, ...], knowledge: Knowledge) -> None:
     """Demand one need at least; whether each is known, the report says."""
     if not needs:
-        known = [known.name for known in knowledge.configuration.capabilities.capabilities]
+        known = [known.name for known in knowledge.configuration.capabilities.readable]
         raise ConfigurationError(
             f"say at least once what the stack must do: --need gemm (known: {', '.join(known)})"
         )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from matrix.errors import OutsideError
+from matrix.errors import ConfigurationError, OutsideError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+from reports.text import plain
 
 if TYPE_CHECKING:
     from matrix.cell import Report
+    from matrix.executed import Executed
     from matrix.knowledge import Knowledge
 
 Form = Literal["text", "markdown", "html", "json"]
@@ -52,6 +54,13 @@ Examples:
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead."
 )
+@click.option(
+    "--results",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="What was executed, if not from the default folder.",
+)
 def show(
     *,
     stacks: tuple[str, ...],
@@ -63,6 +72,7 @@ def show(
     evidence: bool,
     form: Form,
     output: Path | None,
+    folder: Path | None,
 ) -> None:
     """Show what is known of every stack on every target. Reads nothing but what lies on this machine.
 
@@ -71,6 +81,7 @@ def show(
     """
     from matrix.knowledge import Knowledge  # noqa: PLC0415
 
+    executed = _executed(folder)
     knowledge = Knowledge.load()
     headline = [c.name for c in knowledge.configuration.capabilities.capabilities if c.headline]
     brief = not everything and form in ("text", "markdown")
@@ -85,12 +96,26 @@ def show(
         machines=machines,
         environments=environments,
         capabilities=capabilities,
+        executed=executed,
     )
     text = _render(report, knowledge, form, evidence=evidence, to_file=output is not None)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
         _write(output, text)
+
+
+def _executed(folder: Path | None) -> Executed:
+    """Read the results; what is damaged is told and left out. Raises ConfigurationError for no folder."""
+    from matrix.executed import Executed  # noqa: PLC0415
+    from matrix.journal import Journal  # noqa: PLC0415
+
+    if folder is not None and not folder.is_dir():
+        raise ConfigurationError(f"--results {folder}: is no folder")
+    results, complaints = Journal(folder).read()
+    for complaint in complaints:
+        click.echo(plain(complaint, limit=300), err=True)
+    return Executed(results)
 
 
 def _render(

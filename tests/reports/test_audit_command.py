@@ -86,7 +86,7 @@ def test_json_has_every_capability_on_every_target(
     }
     assert 0 < told["bytes_fetched"] <= 2 * len(content)
     configuration = Configuration()
-    names = [capability.name for capability in configuration.capabilities.capabilities]
+    names = [capability.name for capability in configuration.capabilities.readable]
     assert list(told["capabilities"]) == names
     for targets in told["capabilities"].values():
         assert list(targets) == [target.name for target in configuration.targets]

@@ -1,0 +1,159 @@
+"""The executed lamp: what the newest results say of each cell, folded into its verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from matrix.cell import Cell, Item, StackSummary
+from matrix.result import Result
+from matrix.verdict import Judgement, Status, verdict
+from matrix.vocabulary import Environment, Machine, Mark, Reason
+
+_WORST: Final[tuple[Status, ...]] = ("fail", "fallback", "slow", "pass", "error", "skip", "missing")
+"""Of one run's results on a cell the first of these counts; from `error` on they say nothing of the product."""
+
+_SETTLED: Final = frozenset({"fail", "fallback", "slow", "pass"})
+_GREEN: Final[frozenset[Mark]] = frozenset({"kernels-unproven", "numbers-unchecked"})
+"""Marks of a pass that cannot make a cell green: it may be a silent fallback, or wrong and fast."""
+
+
+class Spot(NamedTuple):
+    """A cell without its environment: a result need not say in which it was made."""
+
+    stack: str
+    target: str
+    machine: Machine
+    capability: str
+
+
+class Execution(NamedTuple):
+    """What ran on a cell: the worst status of the newest run that says something, and its results."""
+
+    status: Status
+    reason: Reason
+    proven: bool
+    results: tuple[Result, ...]
+
+
+class Executed:
+    """Results by cell. One that does not name its environment speaks for both."""
+
+    def __init__(self, results: Iterable[Result] = ()) -> None:
+        self._by_spot: dict[Spot, list[Result]] = {}
+        for result in results:
+            spot = Spot(result.stack, result.target, result.machine, result.capability)
+            self._by_spot.setdefault(spot, []).append(result)
+
+    def at(self, spot: Spot, environment: Environment) -> Execution | None:
+        """Fold the results on a cell; None where there are none.
+
+        The newest run with a pass, slow, fallback or fail counts, and of it the worst; where no run
+        has any, the newest one.
+        """
+        here = [r for r in self._by_spot.get(spot, ()) if r.environment in ("", environment)]
+        if not here:
+            return None
+        settled = [result for result in here if result.status in _SETTLED]
+        newest = max(settled or here, key=lambda result: (result.when, result.run))
+        same = [result for result in here if result.run == newest.run]
+        same.sort(key=lambda result: _WORST.index(result.status))
+        worst = same[0]
+        proven = not any(_GREEN & set(r.marks) for r in same if r.status == "pass")
+        return Execution(worst.status, worst.reason, proven, tuple(same))
+
+    def stacks(self, known: Iterable[str]) -> tuple[StackSummary, ...]:
+        """Summarise the stacks that results name and the matrix does not know, by name."""
+        held = frozenset(known)
+        machines: dict[str, set[str]] = {}
+        for spot in self._by_spot:
+            if spot.stack not in held:
+                machines.setdefault(spot.stack, set()).add(spot.machine)
+        return tuple(
+            StackSummary(
+                name=name,
+                package="",
+                version="",
+                machines=tuple(sorted(machines[name])),
+                pins={machine: {} for machine in machines[name]},
+                note="declared with its results; its wheels were not read",
+            )
+            for name in sorted(machines)
+        )
+
+    def light(self, cells: Sequence[Cell]) -> Iterator[Cell]:
+        """Give each cell what ran on it; without results it stays what it is."""
+        for cell in cells:
+            spot = Spot(cell.stack, cell.target, cell.machine, cell.capability)
+            ran = self.at(spot, cell.environment) if self._by_spot else None
+            yield _lit(cell, ran) if ran else cell
+
+    def more(
+        self,
+        stack: str,
+        target: str,
+        machine: str,
+        capabilities: Sequence[str],
+        environments: Sequence[Environment],
+    ) -> Iterator[Cell]:
+        """Yield cells that only results make: of stacks or capabilities that nothing else is known of."""
+        for spot in self._by_spot:
+            if (spot.stack, spot.target, spot.machine) != (stack, target, machine):
+                continue
+            if spot.capability not in capabilities:
+                continue
+            for environment in environments:
+                if ran := self.at(spot, environment):
+                    yield _lit(_dark(spot, environment), ran)
+
+
+def _dark(spot: Spot, environment: Environment) -> Cell:
+    return Cell(
+        stack=spot.stack,
+        target=spot.target,
+        machine=spot.machine,
+        environment=environment,
+        capability=spot.capability,
+        declared="unknown",
+        compiled="unknown",
+        selected="not_asked",
+        executed="missing",
+        verdict="unknown",
+        reason="not_measured",
+    )
+
+
+def _lit(cell: Cell, ran: Execution) -> Cell:
+    """Settle a cell by what ran; a pass that is not proven lights its lamp and settles nothing."""
+    judged = Judgement(cell.verdict, cell.reason)
+    if ran.status == "pass" and not ran.proven:
+        if cell.verdict == "unknown":
+            judged = Judgement("unknown", "not_proven")
+    elif ran.status in _SETTLED:
+        judged = verdict(
+            (), declared=cell.declared, executed=ran.status, executed_reason=ran.reason
+        )
+    elif cell.verdict == "unknown" and not cell.evidence:
+        judged = Judgement("unknown", ran.reason)
+    return msgspec.structs.replace(
+        cell,
+        executed=ran.status,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        evidence=(*map(_item, ran.results), *cell.evidence),
+    )
+
+
+def _item(result: Result) -> Item:
+    marks = f" ({', '.join(result.marks)})" if result.marks else ""
+    said = ": ".join(filter(None, (result.reason, result.text)))
+    read = ", ".join(source.name for source in result.source)
+    return Item(
+        kind="result",
+        name=result.probe.name,
+        answer=result.status,
+        text=f"{said}{marks}",
+        where=", ".join(filter(None, (read, result.when))),
+    )
