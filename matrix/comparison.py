@@ -66,6 +66,8 @@ def _judge(same: Sequence[Run], baseline: Sequence[Run], kernels: tuple[str, ...
     metrics = dict(native.metrics)
     marks: list[Mark] = [] if kernels else ["kernels-unproven"]
     marks.append("numbers-unchecked")
+    if native.alone:
+        marks.append("one-kernel")
     status, reason, text = _unpaired(native, others)
     runs = (native, *(run for run in same if run is not native))
     if equal and native.figure:

@@ -51,14 +51,19 @@ class Executed:
         """Fold the results on a cell; None where there are none.
 
         The newest run with a pass, slow, fallback or fail counts, and of it the worst; where no run
-        has any, the newest one.
+        has any, the newest one. Results of one kernel by itself are told and do not count.
         """
-        here = [r for r in self._by_spot.get(spot, ()) if r.environment in ("", environment)]
+        every = [r for r in self._by_spot.get(spot, ()) if r.environment in ("", environment)]
+        here = [result for result in every if "one-kernel" not in result.marks]
         if not here:
-            return None
+            return (
+                Execution("missing", "not_measured", proven=False, results=_newest(every))
+                if every
+                else None
+            )
         settled = [result for result in here if result.status in _SETTLED]
-        newest = max(settled or here, key=lambda result: (result.when, result.run))
-        same = [result for result in here if result.run == newest.run]
+        run = _newest(settled or here)[0].run
+        same = [result for result in here if result.run == run]
         same.sort(key=lambda result: _WORST.index(result.status))
         worst = same[0]
         proven = not any(_GREEN & set(r.marks) for r in same if r.status == "pass")
@@ -109,6 +114,12 @@ class Executed:
                     yield _lit(_dark(spot, environment), ran)
 
 
+def _newest(results: Sequence[Result]) -> tuple[Result, ...]:
+    """Pick the results of the newest run."""
+    newest = max(results, key=lambda result: (result.when, result.run))
+    return tuple(result for result in results if result.run == newest.run)
+
+
 def _dark(spot: Spot, environment: Environment) -> Cell:
     return Cell(
         stack=spot.stack,
@@ -149,11 +160,12 @@ def _lit(cell: Cell, ran: Execution) -> Cell:
 def _item(result: Result) -> Item:
     marks = f" ({', '.join(result.marks)})" if result.marks else ""
     said = ": ".join(filter(None, (result.reason, result.text)))
+    told = (result.backend, " ".join(result.load), said)
     read = ", ".join(source.name for source in result.source)
     return Item(
         kind="result",
         name=result.probe.name,
         answer=result.status,
-        text=f"{said}{marks}",
+        text="; ".join(filter(None, told)) + marks,
         where=", ".join(filter(None, (read, result.when))),
     )

@@ -91,8 +91,12 @@ def intake(logs: Sequence[Log], place: Place, *, when: str) -> tuple[Result, ...
     """Make the results of files that were read; `when` is now, UTC, as 2026-11-21T03:00:00Z.
 
     What vLLM says of its kernels in any native file holds for all native runs. Raises
-    ConfigurationError where the files have nothing of NVFP4.
+    ConfigurationError where the files have nothing of NVFP4, or one of them comes twice.
     """
+    digests = [log.source.sha256 for log in logs]
+    for log in logs:
+        if digests.count(log.source.sha256) > 1:
+            raise ConfigurationError(f"{log.source.name}: given twice; a repeat is another run")
     runs = [run for log in logs for run in log.runs]
     native = [log for log in logs if log.source.role == "native"]
     kernels = tuple(dict.fromkeys(kernel for log in native for kernel in log.kernels))
@@ -131,6 +135,7 @@ def _result(found: Finding, place: Place, when: str, run: str) -> Result:
         status=found.status,
         reason=found.reason,
         marks=found.marks,
+        load=native.load,
         metrics=found.metrics,
         seeds=native.seeds,
         durations=durations,

@@ -116,8 +116,8 @@ class Knowledge:
         """
         executed = executed or Executed()
         declared = executed.stacks(stack.name for stack in self.stacks)
+        wanted = self._wanted(stacks, [stack.name for stack in declared])
         declared = tuple(stack for stack in declared if stack.name in stacks or not stacks)
-        wanted = self._wanted(stacks, {stack.name for stack in declared})
         gpus = [self.configuration.target(name) for name in dict.fromkeys(targets)]
         gpus = [t for t in self.configuration.targets if t in gpus or not gpus]
         names, results_only = self._capabilities(capabilities)

@@ -69,7 +69,7 @@ class Result(Model, frozen=True, kw_only=True):
 
     `stack`: the name of a stack, known or not. `environment` "" is not told. `backend`: what served or
     multiplied, in upstream's words; `kernels`: what is known to have run. `reason`: why it is no pass.
-    `marks`: what it does not show. `metrics` by name; `seeds` of the check's inputs; `durations` in
+    `marks`: what it does not show. `load`: what was asked of the machine ("m=128"). `metrics` by name; `seeds` of the check's inputs; `durations` in
     seconds, by what took them. `when`: UTC, when the result was made. `run`: one word for all results
     of one probe run or import. `source`: where it was read, none for a probe's own. `text`: one sentence.
 
@@ -89,6 +89,7 @@ class Result(Model, frozen=True, kw_only=True):
     status: Status
     reason: Reason = ""
     marks: tuple[Mark, ...] = ()
+    load: tuple[str, ...] = ()
     metrics: dict[Key, Metric] = {}  # noqa: RUF012 - msgspec copies an empty default
     seeds: tuple[int, ...] = ()
     durations: dict[Key, float] = {}  # noqa: RUF012 - msgspec copies an empty default

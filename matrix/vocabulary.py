@@ -79,9 +79,10 @@ Reason = Literal[
 ]
 """Why something is not a pass. Closed: a new word is added here, and only here."""
 
-Mark = Literal["single-run", "kernels-unproven", "numbers-unchecked"]
+Mark = Literal["single-run", "kernels-unproven", "numbers-unchecked", "one-kernel"]
 """What a result does not show: no A/A run tells how far two equal runs differ; nothing names the kernels
-that ran; nobody compared its numbers with a reference."""
+that ran; nobody compared its numbers with a reference; it is of one kernel by itself, which the stack
+need not choose."""
 
 MACHINES: Final[tuple[Machine, ...]] = get_args(Machine)
 ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)

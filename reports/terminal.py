@@ -166,13 +166,19 @@ def _indented(text: Text, indent: int) -> Table:
 
 
 def _hints(console: Console, report: Report, cells: Sequence[Cell]) -> None:
-    """Print what to run next; the cell named is the newest broken one, of a plain release if there is one."""
-    one = min(cells, key=lambda cell: (cell.verdict != "broken", "[" in cell.stack))
+    """Print what to run next; the cell named is the newest broken one, of a plain release if there is one.
+
+    No pins are chosen by what only results tell.
+    """
+    read = [c for c in cells if any(item.kind != "result" for item in c.evidence)]
+    one = min(read or cells, key=lambda cell: (cell.verdict != "broken", "[" in cell.stack))
     stack, target, capability = plain(one.stack), plain(one.target), plain(one.capability)
     commands = [
         (f"nvfp4-matrix pins --target {target} --need {capability}", "pins that do work there"),
         ("nvfp4-matrix show --format html --output matrix.html", "everything, to click on"),
     ]
+    if not read:
+        del commands[0]
     if len(cells) > _EVIDENCE_CELLS:
         why = f"nvfp4-matrix show --stack '{stack}' --target {target} --capability {capability}"
         if len({cell.machine for cell in cells if cell.target == one.target}) > 1:

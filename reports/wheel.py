@@ -60,7 +60,7 @@ def summary(
             for target in configuration.targets
             for state in [compiled(evidence, capability.name, target.capability, known.pieces)]
         }
-        for capability in known.capabilities
+        for capability in known.readable
     }
     return {
         "package": evidence.package,

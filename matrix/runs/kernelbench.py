@@ -102,10 +102,11 @@ def row_run(row: Mapping[str, str] | None, source: Source) -> Run | None:
         source=source,
         role=role,
         capability=capability,
-        load=(capability, *shape) if shape else (),
+        load=tuple(shape),
         metrics=metrics,
         figure="" if trouble else FIGURE,
         lower=True,
+        alone=True,
         backend=backend[:80],
         kernels=(f"flashinfer {backend[:80]}",) if role == "native" else (),
         seeds=(int(seed),) if seed.isascii() and seed.isdigit() and len(seed) < 18 else (),  # noqa: PLR2004 - fits 64 bits

@@ -17,7 +17,7 @@ class Run:
 
     `load`: what was asked of the machine; only runs with the same one can be compared, and () is not known.
     `figure`: the metric that tells how fast it was, with `lower` where less is better ("" where none does).
-    `trouble`: why it cannot be used, with `text` in one sentence.
+    `alone`: it is of one kernel by itself, not of a server. `trouble`: why it cannot be used, with `text` in one sentence.
     """
 
     source: Source
@@ -27,6 +27,7 @@ class Run:
     metrics: dict[str, Metric] = field(default_factory=dict)
     figure: str = ""
     lower: bool = False
+    alone: bool = False
     backend: str = ""
     kernels: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()

@@ -121,23 +121,19 @@ def serving_run(
     """
     if not trouble:
         trouble, text = _fault(metrics, source.form)
-    load = () if trouble else tuple(f"{key}={_value(metrics, key)}" for key in _LOAD)
+    told = [f"{key}={metrics[key].value:g}" for key in _LOAD if key in metrics]
     duration = metrics.get("duration")
     return Run(
         source=source,
         role=role,
         capability="serve",
-        load=load,
+        load=() if trouble else tuple(told),
         metrics={key: metric for key, metric in metrics.items() if key != "duration"},
         figure="" if trouble else FIGURE,
         seconds=duration.value if duration else None,
         trouble=trouble,
         text=text,
     )
-
-
-def _value(metrics: Mapping[str, Metric], key: str) -> str:
-    return f"{metrics[key].value:g}" if key in metrics else "-"
 
 
 def _fault(metrics: Mapping[str, Metric], form: Form) -> tuple[Reason, str]:
