@@ -81,7 +81,8 @@ def row_run(row: Mapping[str, str] | None, source: Source) -> Run | None:
     role: Role = source.role
     if role == "native" and not capability:
         capability, role = _BASELINES.get(routine, ""), "baseline"
-    capability = capability or _BASELINES.get(routine, "") or _group(routine)
+    elif not capability:
+        capability = _group(routine)
     if not capability:
         return None
     metrics: dict[str, Metric] = {}

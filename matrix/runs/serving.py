@@ -140,6 +140,9 @@ def _fault(metrics: Mapping[str, Metric], form: Form) -> tuple[Reason, str]:
     missing = [key for key in _NEEDED if key not in metrics]
     if missing:
         return "incomplete_log", f"it says no {missing[0]} ({form})"
+    for key in ("requests", "input_tokens", "output_tokens"):
+        if not metrics[key].value.is_integer():
+            return "unreadable_number", f"{key} is {metrics[key].value:g}"
     requests, duration, _, tokens, speed = (metrics[key].value for key in _NEEDED)
     failed = metrics["failed_requests"].value if "failed_requests" in metrics else 0
     if failed or not requests:
