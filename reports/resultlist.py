@@ -9,6 +9,7 @@ from matrix.result import SPEED, Metric, Result
 from reports.text import plain
 
 _FIRST = (SPEED, "repeat_spread", "output_throughput", "baseline_output_throughput", "median_time")
+_LOAD = ("requests", "failed_requests", "input_tokens", "output_tokens")
 _MOST = 6
 
 
@@ -22,7 +23,8 @@ def _paragraph(result: Result, width: int) -> str:
     why = f" ({result.reason})" if result.reason else ""
     head = f"{where.strip()}  {result.capability}  {result.status}{why}"
     lines = [plain(head)]
-    told = [result.text, "; ".join(_numbers(result.metrics)), ", ".join(result.marks)]
+    told = [result.text, " ".join((result.backend, *result.load))]
+    told += ["; ".join(_numbers(result.metrics)), ", ".join(result.marks)]
     told.append("read: " + ", ".join(f"{one.role} {one.name}" for one in result.source))
     for each in told:
         lines += textwrap.wrap(plain(each), width, initial_indent="    ", subsequent_indent="    ")
@@ -32,7 +34,7 @@ def _paragraph(result: Result, width: int) -> str:
 def _numbers(metrics: dict[str, Metric]) -> Iterator[str]:
     names: Iterable[str] = (
         *(name for name in _FIRST if name in metrics),
-        *(name for name in metrics if name not in _FIRST),
+        *(name for name in metrics if name not in (*_FIRST, *_LOAD)),
     )
     for name in list(names)[:_MOST]:
         metric = metrics[name]

@@ -146,12 +146,18 @@ def _qualifies(choice: Choice, chosen: NamedStack | None) -> bool:
 
 
 def _check_needs(needs: tuple[str, ...], knowledge: Knowledge) -> None:
-    """Demand one need at least; whether each is known, the report says."""
+    """Demand one need at least, of those that wheels are read for; whether each is known, the report says."""
+    capabilities = knowledge.configuration.capabilities
+    known = [known.name for known in capabilities.readable]
     if not needs:
-        known = [known.name for known in knowledge.configuration.capabilities.readable]
         raise ConfigurationError(
             f"say at least once what the stack must do: --need gemm (known: {', '.join(known)})"
         )
+    for capability in capabilities.capabilities:
+        if capability.executed_only and capability.name in needs:
+            raise ConfigurationError(
+                f"--need {capability.name}: no wheel tells of it, only results do (known: {', '.join(known)})"
+            )
 
 
 def _machines(gpu: Target, machine: str | None) -> tuple[str, ...]:

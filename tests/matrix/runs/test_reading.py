@@ -42,8 +42,8 @@ ENGINE = (
     "{} tokens/s, Avg generation throughput: {} tokens/s, Running: {} reqs, Waiting: 0 reqs, "
     "GPU KV cache usage: 12.0%, Prefix cache hit rate: 0.0%\n"
 )
-COLUMNS = ("routine", "median_time", "std_time", "tflops", "tb_per_sec", "backend", "use_nvfp4")
-COLUMNS += ("m", "n", "k", "random_seed", "repro_command")
+COLUMNS = ["routine", "median_time", "std_time", "tflops", "tb_per_sec", "backend", "use_nvfp4"]
+COLUMNS += ["m", "n", "k", "random_seed", "repro_command"]
 
 
 def log(content: bytes | str, role: Role = "native") -> Log:
