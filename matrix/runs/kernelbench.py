@@ -40,7 +40,7 @@ _SHAPE: Final = (
     "num_experts",
     "top_k",
 )
-_YES: Final = frozenset({"true", "1", "yes"})
+_NO: Final = frozenset({"false", "0", "no"})
 
 
 def delimiter(head: str) -> str:
@@ -119,8 +119,8 @@ def row_run(row: Mapping[str, str] | None, source: Source) -> Run | None:
 def _capability(routine: str, row: Mapping[str, str]) -> str:
     """Name what an FP4 routine is of; MXFP4's own capability where the row says so, "" for other formats."""
     found = _ROUTINES.get(routine, "")
-    if routine == "mm_fp4" and row.get("use_nvfp4", "").lower() not in _YES:
-        return "mxfp4-gemm"  # the default of its --use_nvfp4 is False
+    if routine == "mm_fp4" and row.get("use_nvfp4", "").lower() in _NO:
+        return "mxfp4-gemm"  # releases without this column have NVFP4 alone
     if routine == "cutlass_fused_moe" and row.get("cutlass_variant", "").lower() == "nvfp4":
         return "moe"
     if found == "moe" and row.get("fp4_mode", "").lower().startswith("mxfp4"):

@@ -43,6 +43,13 @@ def test_the_samples_come_out_as_slow_with_both_ratios(command: Command, golden:
     golden(GOLDEN / "import-show.txt", shown)
 
 
+def test_the_documentation_shows_what_is_printed() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    assert (GOLDEN / "import.txt").read_text("utf-8") in told
+    table = (GOLDEN / "import-show.txt").read_text("utf-8").partition("\n\n")[0]
+    assert table in told
+
+
 def test_json_is_a_line_a_result_and_fits_the_schema(command: Command, golden: Golden) -> None:
     code, out, _ = command("import", *FILES, *PLACE, "--results", "r", "--json")
     assert code == 0

@@ -256,6 +256,28 @@ def test_rows_of_flashinfers_csv_are_runs_of_their_capability() -> None:
     assert first.metrics["tflops"].unit == "TFLOP/s"
 
 
+def test_a_release_whose_csv_does_not_name_the_format_has_nvfp4() -> None:
+    text = csv("mm_fp4,0.285,0.001,13.18,0.026,cutlass,,128,256,512,42,")
+    assert [run.capability for run in log(text).runs] == ["gemm"]
+
+
+def test_in_a_baselines_csv_every_row_of_a_comparable_routine_is_one() -> None:
+    rows = (
+        "mm_fp4",
+        "bmm_fp8",
+        "trtllm_fp8_block_scale_moe",
+        "rmsnorm",
+        "moe_a2a_dispatch_combine",
+    )
+    text = csv(*(f"{name},0.2,0,1,1,x,True,1,2,3,42," for name in rows))
+    found = log(text, "baseline").runs
+    assert [(run.role, run.capability) for run in found] == [
+        ("baseline", "gemm"),
+        ("baseline", "gemm"),
+        ("baseline", "moe"),
+    ]
+
+
 def test_a_csv_of_another_locale_or_cut_is_trouble() -> None:
     row = "mm_fp4;0,285;0,001;13,18;0,026;cutlass;True;128;256;512;42;"
     text = ";".join(COLUMNS) + "\n" + row + "\n" + row[:40]
