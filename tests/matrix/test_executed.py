@@ -106,8 +106,10 @@ def test_the_newest_run_that_says_something_counts_and_of_it_the_worst() -> None
 
 @pytest.mark.parametrize("environment", ["", "slim", "devel"])
 def test_a_result_without_environment_speaks_for_both(environment: Environment | str) -> None:
-    found = lit(gemm("slow", environment=environment))
-    assert (found.verdict == "slow") == (environment != "devel")
+    slim = lit(gemm("slow", environment=environment))
+    devel = lit(gemm("slow", environment=environment), environment="devel")
+    assert (slim.verdict == "slow") == (environment != "devel")
+    assert (devel.verdict == "slow") == (environment != "slim")
 
 
 def test_a_kernel_by_itself_is_told_and_settles_nothing() -> None:
@@ -131,6 +133,16 @@ def test_without_results_nothing_changes(knowledge: Knowledge) -> None:
     asked: dict[str, Any] = {"generated": "", "stacks": ["vllm==0.33.0"]}
     assert knowledge.report(**asked) == knowledge.report(**asked, executed=Executed())
     assert all(cell.capability != "serve" for cell in knowledge.report(**asked).cells)
+
+
+def test_a_result_lights_the_cell_that_is_there(knowledge: Knowledge) -> None:
+    executed = Executed([gemm("fallback", environment="devel")])
+    report = knowledge.report(generated="", stacks=["vllm==0.33.0"], executed=executed)
+    lit = [cell for cell in report.cells if cell.executed != "missing"]
+    assert [(c.target, c.environment, c.capability, c.verdict) for c in lit] == [
+        ("sm121", "devel", "gemm", "fallback")
+    ]
+    assert len(report.cells) == len(knowledge.report(generated="", stacks=["vllm==0.33.0"]).cells)
 
 
 def test_serve_has_cells_where_results_are_and_only_there(knowledge: Knowledge) -> None:

@@ -155,8 +155,16 @@ def test_several_results_in_one_file_are_several_runs_and_a_cut_one_is_no_other(
 
 
 def test_a_block_that_never_ends_is_given_up() -> None:
-    (run,) = log(C10[:400] + b"words\n" * 5000).runs
+    end = b"=" * 50
+    assert C10.rstrip().endswith(end)
+    (run,) = log(C10.rstrip()[:-50] + b"words\n" * 600 + end + b"\n").runs
     assert run.trouble == "incomplete_log"
+
+
+def test_a_wider_header_does_not_close_its_block() -> None:
+    header = C10.partition(b"\n")[0]
+    (run,) = log(C10.replace(header, b"=" * 30 + header + b"=" * 30)).runs
+    assert run.trouble == ""
 
 
 def test_saved_json_says_the_same() -> None:
