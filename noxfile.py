@@ -82,6 +82,13 @@ def plan(session: nox.Session) -> None:
     session.run("nvfp4-matrix", "plan", *session.posargs)
 
 
+@nox.session(name="import")
+def importing(session: nox.Session) -> None:
+    """Keep what somebody measured: `nox -s import -- nvfp4.txt awq.txt --stack S --target sm121`."""
+    install(session)
+    session.run("nvfp4-matrix", "import", *(session.posargs or ["--help"]))
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the figures that the project states: `nox -s bench -- --only show`."""

@@ -47,7 +47,13 @@ def compare(runs: Sequence[Run], kernels: Sequence[str] = ()) -> tuple[Finding, 
     5. Else it passes the speed bar, and no more than that: see the marks.
     """
     native = [run for run in runs if run.role == "native"]
-    baseline = [run for run in runs if run.role == "baseline"]
+    baseline: dict[str, list[Run]] = {}
+    equal: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
+    for run in runs:
+        if run.role == "baseline":
+            baseline.setdefault(run.capability, []).append(run)
+            if run.load and not run.trouble:
+                equal.setdefault((run.capability, run.load), []).append(run)
     found = [
         Finding(status="error", reason=run.trouble, text=run.text, runs=(run,), metrics=run.metrics)
         for run in native
@@ -55,14 +61,17 @@ def compare(runs: Sequence[Run], kernels: Sequence[str] = ()) -> tuple[Finding, 
     ]
     for same in _alike([run for run in native if not run.trouble]):
         used = tuple(dict.fromkeys((*kernels, *same[0].kernels)))
-        found.append(_judge(same, baseline, used))
+        first = same[0]
+        pair = equal.get((first.capability, first.load), [])
+        found.append(_judge(same, baseline.get(first.capability, []), pair, used))
     return tuple(found)
 
 
-def _judge(same: Sequence[Run], baseline: Sequence[Run], kernels: tuple[str, ...]) -> Finding:
+def _judge(
+    same: Sequence[Run], others: Sequence[Run], equal: Sequence[Run], kernels: tuple[str, ...]
+) -> Finding:
+    """Judge repeats against `equal`, the baselines of their load; `others` are those of any load."""
     native = _middle(same)
-    others = [run for run in baseline if run.capability == native.capability]
-    equal = [run for run in others if run.load and run.load == native.load and not run.trouble]
     metrics = dict(native.metrics)
     marks: list[Mark] = [] if kernels else ["kernels-unproven"]
     marks.append("numbers-unchecked")

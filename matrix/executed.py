@@ -15,6 +15,9 @@ from matrix.vocabulary import Environment, Machine, Mark, Reason
 _WORST: Final[tuple[Status, ...]] = ("fail", "fallback", "slow", "pass", "error", "skip", "missing")
 """Of one run's results on a cell the first of these counts; from `error` on they say nothing of the product."""
 
+_MOST: Final = 20
+"""Results that a cell tells of one by one."""
+
 _SETTLED: Final = frozenset({"fail", "fallback", "slow", "pass"})
 _GREEN: Final[frozenset[Mark]] = frozenset({"kernels-unproven", "numbers-unchecked"})
 """Marks of a pass that cannot make a cell green: it may be a silent fallback, or wrong and fast."""
@@ -153,15 +156,23 @@ def _lit(cell: Cell, ran: Execution) -> Cell:
         executed=ran.status,
         verdict=judged.verdict,
         reason=judged.reason,
-        evidence=(*map(_item, ran.results), *cell.evidence),
+        evidence=(*_items(ran.results), *cell.evidence),
     )
+
+
+def _items(results: Sequence[Result]) -> Iterator[Item]:
+    """Tell the first results, and how many more there are."""
+    yield from map(_item, results[:_MOST])
+    left = len(results) - _MOST
+    if left > 0:
+        yield Item(kind="result", name=results[0].run, answer="more", text=f"{left} more results")
 
 
 def _item(result: Result) -> Item:
     marks = f" ({', '.join(result.marks)})" if result.marks else ""
     said = ": ".join(filter(None, (result.reason, result.text)))
     told = (result.backend, " ".join(result.load), said)
-    read = ", ".join(source.name for source in result.source)
+    read = ", ".join(dict.fromkeys(source.name for source in result.source))
     return Item(
         kind="result",
         name=result.probe.name,

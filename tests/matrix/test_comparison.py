@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -133,6 +134,14 @@ def test_of_kernels_the_fastest_baseline_counts_and_less_time_is_faster() -> Non
     assert told == {"mm_fp4 cutlass": ("slow", 0.75), "mm_fp4 cudnn": ("pass", 1.5)}
     assert {each.metrics["baseline_median_time"].value for each in found} == {1.5}
     assert all("one-kernel" in each.marks for each in found)
+
+
+def test_many_runs_take_no_long() -> None:
+    loads = [(f"m={n}",) for n in range(10_000)]
+    start = time.process_time()
+    found = compare([make(1, load=load) for load in loads for make in (run, base)])
+    assert {each.status for each in found} == {"pass"}
+    assert time.process_time() - start < 3
 
 
 speeds = st.floats(1e-3, 1e6)

@@ -118,6 +118,15 @@ def test_a_kernel_by_itself_is_told_and_settles_nothing() -> None:
     assert found.evidence[0].text.startswith("mm_fp4 cutlass; slower_than_baseline: said")
 
 
+def test_of_many_results_the_worst_twenty_are_told_and_the_others_counted() -> None:
+    found = lit(*(gemm("pass", backend=str(n), **PROVEN) for n in range(30)), gemm("fail"))
+    told = [item for item in found.evidence if item.kind == "result"]
+    assert [item.answer for item in told] == ["fail", *["pass"] * 19, "more"]
+    assert told[-1].text == "11 more results"
+    few = lit(*(gemm("pass", backend=str(n), **PROVEN) for n in range(20)))
+    assert len(few.evidence) == 21
+
+
 def test_results_of_another_cell_leave_it_as_it_is() -> None:
     for change in ({"stack": "x"}, {"target": "sm120", "machine": "x86_64"}, {"capability": "moe"}):
         assert lit(result(**{"capability": "gemm", **change})) == cell()
