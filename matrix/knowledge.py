@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from matrix.assess import Chapter, assess, chapters, unread
@@ -20,26 +19,12 @@ from matrix.document import nearest
 from matrix.errors import ConfigurationError
 from matrix.held import Held
 from matrix.ledger import Ledger
+from matrix.namedstack import NamedStack, chosen
 from matrix.published import Published, read_listing
 from matrix.situation import Situation
 from matrix.stack import Pin, Stack
 from matrix.target import Target
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
-
-
-@dataclass(frozen=True)
-class NamedStack:
-    """A stack by name, before it is resolved on a machine. The first pin leads."""
-
-    name: str
-    pins: dict[str, str]
-    extras: tuple[str, ...] = ()
-    note: str = ""
-
-    @property
-    def lead(self) -> tuple[str, str]:
-        """Package and version of the leading pin."""
-        return next(iter(self.pins.items()))
 
 
 class Knowledge:
@@ -111,9 +96,12 @@ class Knowledge:
         A stack is named, or a range such as `vllm>=0.20`. Raises ConfigurationError for a name that is
         not known, with the nearest right one.
         """
-        wanted = self._wanted(stacks)
+        wanted = chosen(stacks, self.stacks)
         gpus = [self.configuration.target(name) for name in dict.fromkeys(targets)]
         gpus = [t for t in self.configuration.targets if t in gpus or not gpus]
+        if targets and machines and not list(_places(gpus, machines)):
+            there = "; ".join(f"{t.name} exists with {' and '.join(t.machines)} only" for t in gpus)
+            raise ConfigurationError(f"no cell: {there}")
         names = self._capabilities(capabilities)
         cells: list[Cell] = []
         found: list[Contradiction] = []
@@ -223,21 +211,6 @@ class Knowledge:
             self._held[key] = Held(record) if record else None
         return self._held[key]
 
-    def _wanted(self, asked: Sequence[str]) -> list[NamedStack]:
-        if not asked:
-            return list(self.stacks)
-        names = {stack.name: stack for stack in self.stacks}
-        chosen: dict[str, NamedStack] = {}
-        for text in asked:
-            if text in names:
-                chosen[text] = names[text]
-                continue
-            fitting = list(_in_range(text, self.stacks))
-            if not fitting:
-                raise ConfigurationError(f"unknown stack {text!r}{nearest(text, list(names))}")
-            chosen |= {stack.name: stack for stack in fitting}
-        return [stack for stack in self.stacks if stack.name in chosen]
-
     def _capabilities(self, asked: Sequence[str]) -> tuple[str, ...]:
         known = [capability.name for capability in self.configuration.capabilities.capabilities]
         for name in asked:
@@ -277,22 +250,6 @@ def _places(gpus: Sequence[Target], machines: Sequence[str]) -> Iterator[tuple[T
         for machine in target.machines:
             if machine in machines or not machines:
                 yield target, machine
-
-
-def _in_range(text: str, stacks: Sequence[NamedStack]) -> Iterator[NamedStack]:
-    """Pick stacks by a requirement (`vllm>=0.20`); extras must be the same."""
-    try:
-        wanted = Requirement(text)
-    except InvalidRequirement:
-        return
-    if not wanted.specifier:
-        return
-    for stack in stacks:
-        package, version = stack.lead
-        written = not stack.name.startswith(package) or "==" not in stack.name
-        same = package == wanted.name and set(stack.extras) == wanted.extras and not written
-        if same and in_range(version, str(wanted.specifier)):
-            yield stack
 
 
 def _told(target: Target) -> TargetSummary:

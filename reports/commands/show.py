@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from matrix.errors import OutsideError
+from matrix.errors import ConfigurationError, OutsideError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ def show(
     """
     from matrix.knowledge import Knowledge  # noqa: PLC0415
 
+    if output is not None and not output.name:
+        raise ConfigurationError(f"--output {str(output)!r} names no file")
     knowledge = Knowledge.load()
     headline = [c.name for c in knowledge.configuration.capabilities.capabilities if c.headline]
     brief = not everything and form in ("text", "markdown")
@@ -114,7 +118,8 @@ def _render(
         return markdown.render(report, headline=headline)
     from reports import terminal  # noqa: PLC0415
 
-    colour = not to_file and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = not to_file and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = colour and os.environ.get("TERM") != "dumb"
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     return terminal.render(
         report,
@@ -126,17 +131,23 @@ def _render(
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; a pipe or device is written as it is."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a file whole or not at all, with the mode that it has; a pipe or device is written as it is."""
     try:
+        path = path.resolve()
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
             return
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        with NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
+            part = Path(file.name)
+            try:
+                file.write(text)
+                file.flush()
+                part.chmod(mode)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
 
