@@ -112,6 +112,13 @@ class Configuration:
         rules = entries("package", self._files.names("package"))
         self._ranges(file, rules, [(r.package, r.versions) for r in held.packages])
         self._apart(file, pieces, [(p.package, p.versions) for p in held.pieces])
+        for entry, piece in zip(pieces, held.pieces, strict=True):
+            families = (piece.families or {}).values()
+            for pattern in (piece.symbol, piece.exclude, piece.objects, piece.cubin, *families):
+                if pattern and not _compiles(pattern):
+                    self._fail(
+                        file, entry, f"has {pattern!r}, which is no regular expression", pattern
+                    )
         return held
 
     @cached_property
@@ -168,6 +175,10 @@ class Configuration:
         for written in held.written:
             entry = Entry("name", written.name)
             self._known(file, each(entry, "package", written.pins))
+            if not written.name or "==" in written.name:
+                self._fail(
+                    file, entry, "is no name for a stack by hand: empty, or that of a release"
+                )
             if not written.pins:
                 self._fail(file, entry, "pins nothing")
             for package, version in written.pins.items():
@@ -248,3 +259,11 @@ class Configuration:
 
 def _whole(word: str) -> str:
     return rf"(?<![\w.-])['\"]?{re.escape(word)}['\"]?(?![\w.-]|,\S)"
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True

@@ -105,7 +105,7 @@ def _denials(
         told = "; ".join(f"{p.piece}: {p.text}" for p in unreachable)
         found.append(("unreachable", f"the kernel is never called: {told}.", unreachable))
     if denied:
-        told = "; ".join(p.text for p in denied)
+        told = "; ".join(dict.fromkeys(p.text for p in denied))
         found.append(("packages-disagree", f"{told}.", denied))
     return found
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from matrix.assess import Chapter, assess, chapters, unread
@@ -21,26 +20,12 @@ from matrix.errors import ConfigurationError
 from matrix.executed import Executed
 from matrix.held import Held
 from matrix.ledger import Ledger
+from matrix.namedstack import NamedStack, chosen
 from matrix.published import Published, read_listing
 from matrix.situation import Situation
 from matrix.stack import Pin, Stack
 from matrix.target import Target
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
-
-
-@dataclass(frozen=True)
-class NamedStack:
-    """A stack by name, before it is resolved on a machine. The first pin leads."""
-
-    name: str
-    pins: dict[str, str]
-    extras: tuple[str, ...] = ()
-    note: str = ""
-
-    @property
-    def lead(self) -> tuple[str, str]:
-        """Package and version of the leading pin."""
-        return next(iter(self.pins.items()))
 
 
 class Knowledge:
@@ -116,10 +101,13 @@ class Knowledge:
         """
         executed = executed or Executed()
         declared = executed.stacks(stack.name for stack in self.stacks)
-        wanted = self._wanted(stacks, [stack.name for stack in declared])
+        wanted = chosen(stacks, self.stacks, [stack.name for stack in declared])
         declared = tuple(stack for stack in declared if stack.name in stacks or not stacks)
         gpus = [self.configuration.target(name) for name in dict.fromkeys(targets)]
         gpus = [t for t in self.configuration.targets if t in gpus or not gpus]
+        if targets and machines and not list(_places(gpus, machines)):
+            there = "; ".join(f"{t.name} exists with {' and '.join(t.machines)} only" for t in gpus)
+            raise ConfigurationError(f"no cell: {there}")
         names, results_only = self._capabilities(capabilities)
         shown = tuple(environments) or ENVIRONMENTS
         cells: list[Cell] = []
@@ -234,25 +222,6 @@ class Knowledge:
             self._held[key] = Held(record) if record else None
         return self._held[key]
 
-    def _wanted(self, asked: Sequence[str], declared: Collection[str]) -> list[NamedStack]:
-        if not asked:
-            return list(self.stacks)
-        names = {stack.name: stack for stack in self.stacks}
-        chosen: dict[str, NamedStack] = {}
-        for text in asked:
-            if text in names:
-                chosen[text] = names[text]
-                continue
-            if text in declared:
-                continue
-            fitting = list(_in_range(text, self.stacks))
-            if not fitting:
-                raise ConfigurationError(
-                    f"unknown stack {text!r}{nearest(text, [*names, *declared])}"
-                )
-            chosen |= {stack.name: stack for stack in fitting}
-        return [stack for stack in self.stacks if stack.name in chosen]
-
     def _capabilities(self, asked: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Give what was asked for of the capabilities that are read in wheels, and of those that results make."""
         known = self.configuration.capabilities.capabilities
@@ -260,10 +229,10 @@ class Knowledge:
         for name in asked:
             if name not in names:
                 raise ConfigurationError(f"unknown capability {name!r}{nearest(name, names)}")
-        chosen = [capability for capability in known if capability.name in asked or not asked]
+        wanted = [capability for capability in known if capability.name in asked or not asked]
         return (
-            tuple(each.name for each in chosen if not each.executed_only),
-            tuple(each.name for each in chosen if each.executed_only),
+            tuple(each.name for each in wanted if not each.executed_only),
+            tuple(each.name for each in wanted if each.executed_only),
         )
 
     def _summary(self, named: NamedStack, resolved: dict[str, Stack]) -> StackSummary:
@@ -298,22 +267,6 @@ def _places(gpus: Sequence[Target], machines: Sequence[str]) -> Iterator[tuple[T
         for machine in target.machines:
             if machine in machines or not machines:
                 yield target, machine
-
-
-def _in_range(text: str, stacks: Sequence[NamedStack]) -> Iterator[NamedStack]:
-    """Pick stacks by a requirement (`vllm>=0.20`); extras must be the same."""
-    try:
-        wanted = Requirement(text)
-    except InvalidRequirement:
-        return
-    if not wanted.specifier:
-        return
-    for stack in stacks:
-        package, version = stack.lead
-        written = not stack.name.startswith(package) or "==" not in stack.name
-        same = package == wanted.name and set(stack.extras) == wanted.extras and not written
-        if same and in_range(version, str(wanted.specifier)):
-            yield stack
 
 
 def _told(target: Target) -> TargetSummary:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import msgspec
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.evidence.record import WheelEvidence
@@ -77,11 +77,15 @@ class Ledger:
 
     def _load(self, path: Path) -> WheelEvidence:
         try:
-            return _DECODER.decode(path.read_bytes())
+            record = _DECODER.decode(path.read_bytes())
+            Version(record.version)
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from error
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"{path}: {error}; audit that wheel again") from error
+        except (msgspec.DecodeError, InvalidVersion) as error:
+            raise ConfigurationError(f"{path}: {error}; delete it and refresh") from error
+        if (record.package, f"{record.filename}.json") != (path.parent.name, path.name):
+            raise ConfigurationError(f"{path}: is about another wheel; delete it and refresh")
+        return record
 
 
 def current(records: tuple[WheelEvidence, ...]) -> tuple[WheelEvidence, ...]:

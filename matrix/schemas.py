@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Audit(Model, frozen=True, kw_only=True):
     version: str
     machine: str
     filename: str
-    sha256: Sha256
+    sha256: Sha256 | Literal[""]
     bytes_total: int
     bytes_fetched: int
     capabilities: dict[str, dict[str, Lamps]]

@@ -1,4 +1,4 @@
-"""The closed lists of words that YAML, JSON, the command line and the reports share (docs/vocabulary.md)."""
+"""The closed lists of words that YAML, JSON, the command line and the reports share."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ Answer = Literal["yes", "no", "unknown"]
 
 Compiled = Literal["yes", "partial", "trap", "no", "jit", "dsl", "unknown"]
 """What the published binary holds (the compiled lamp)."""
-
-Availability = Literal["yes", "no", "unknown"]
-"""Whether one piece can be had in one stack on one target in one environment."""
 
 Verdict = Literal["works", "likely", "slow", "fallback", "broken", "unavailable", "unknown"]
 """Best first."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
 import signal
 import sys
 from typing import Final
 
 import click
 
-from matrix.errors import MatrixError
+from matrix.errors import MatrixError, OutsideError
 from reports.text import plain
 
 COMMANDS: Final = ("show", "pins", "plan", "audit", "refresh", "import")
@@ -51,32 +54,60 @@ def cli(*, debug: bool) -> None:
     """Tell whether NVFP4 really runs with given vLLM, FlashInfer and PyTorch pins on a Blackwell GPU."""
 
 
-def _end(*_: object) -> None:
+def _end(number: int, _: object) -> None:
     """End as Ctrl-C does: tools stopped, temporary folders removed."""
-    sys.exit(143)
+    sys.exit(128 + number)
+
+
+def _ready() -> None:
+    """Make signals end the program in order, and output that cannot be encoded a "?", not a failure."""
+    signal.signal(signal.SIGTERM, _end)
+    if hasattr(signal, "SIGHUP"):  # POSIX
+        signal.signal(signal.SIGHUP, _end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _silence() -> None:
+    """Let Python not try once more, at its end, what could not be written."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
     """Run the command line; an error is one line on stderr and an exit code (matrix.errors)."""
-    signal.signal(signal.SIGTERM, _end)
+    _ready()
+    output = sys.stdout
     try:
+        if sys.stdout is None:
+            raise OutsideError("standard output is closed")
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("stopped", err=True)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except MatrixError as error:
-        if "--debug" in sys.argv:
-            raise
-        click.echo(f"nvfp4-matrix: {plain(str(error))}", err=True)
-        sys.exit(error.exit_code)
+        sys.stdout.flush()
+    except SystemExit:
+        if sys.stdout is not output:  # click puts another one there when its reader has gone
+            sys.exit(141)
+        raise
     except Exception as error:
-        if "--debug" in sys.argv:
+        if "--debug" in sys.argv and not isinstance(error, click.ClickException | click.Abort):
             raise
-        told = plain(f"{type(error).__name__}: {error}", limit=200)
-        click.echo(
-            f"nvfp4-matrix: a defect of this program, {told} (--debug shows where)", err=True
-        )
-        sys.exit(70)
+        code, words = _told(error)
+        click.echo(words, err=True)
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Give exit code and line of an error."""
+    match error:
+        case click.Abort():
+            return 130, "stopped"
+        case click.ClickException():
+            return 2, f"nvfp4-matrix: {plain(error.format_message())}"
+        case MatrixError():
+            return error.exit_code, f"nvfp4-matrix: {plain(str(error))}"
+        case OSError():
+            _silence()
+            return OutsideError.exit_code, f"nvfp4-matrix: cannot write: {error.strerror or error}"
+        case _:
+            words = plain(f"{type(error).__name__}: {error}", limit=200)
+            return 70, f"nvfp4-matrix: a defect of this program, {words} (--debug shows where)"

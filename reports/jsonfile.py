@@ -1,4 +1,4 @@
-"""The report as JSON: the words of docs/vocabulary.md as keys."""
+"""The report as JSON, by matrix/schema/show.schema.json."""
 
 from __future__ import annotations
 

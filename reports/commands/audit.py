@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -29,8 +30,11 @@ Examples:
   nvfp4-matrix audit https://example.org/vllm-0.33.0-py3-none-any.whl
   nvfp4-matrix audit vllm --python .venv/bin/python
 """
+_LONGEST = 100
+"""Characters of a name or version; with more, no file can be called by them."""
+
 _PATH = click.Path(path_type=Path)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
 @click.command(epilog=EXAMPLES)
@@ -76,6 +80,8 @@ def audit(
     configuration = Configuration()
     if folder and environment:
         raise ConfigurationError("--find and --python: a wheel lies in one place, name one of them")
+    if ledger and (folder or environment):
+        raise ConfigurationError("--ledger names where to look first; here nothing is looked up")
     if environment:
         evidence = _installed(what, environment, machine, configuration)
     elif "://" in what or what.endswith(".whl"):
@@ -94,7 +100,8 @@ def audit(
     elif sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415
 
-        show(evidence, told, Console(highlight=False))
+        system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        show(evidence, told, Console(highlight=False, color_system=system))
     else:
         click.echo(text(evidence, told))
     if with_claims and not as_json:
@@ -116,9 +123,12 @@ def _requirement(what: str) -> tuple[str, str]:
     except InvalidVersion as error:
         raise ConfigurationError(f"{version!r} is no version (write for example 0.33.0)") from error
     try:
-        return canonicalize_name(package, validate=True), version
+        name = canonicalize_name(package, validate=True)
+        if max(len(name), len(version)) <= _LONGEST:
+            return name, version
     except InvalidName as error:
         raise ConfigurationError(f"{package!r} is no name of a package") from error
+    raise ConfigurationError(f"{what[:40]!r}… is no name of a package: it is too long")
 
 
 def _from_ledger(

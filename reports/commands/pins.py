@@ -13,7 +13,8 @@ from matrix.errors import ConfigurationError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
 
 if TYPE_CHECKING:
-    from matrix.knowledge import Knowledge, NamedStack
+    from matrix.knowledge import Knowledge
+    from matrix.namedstack import NamedStack
     from matrix.pins import Choice, Host
     from matrix.target import Target
 

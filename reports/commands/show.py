@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
@@ -76,11 +78,13 @@ def show(
 ) -> None:
     """Show what is known of every stack on every target. Reads nothing but what lies on this machine.
 
-    Text and Markdown show gemm and moe on the GPUs that have FP4 hardware, unless others are named or
-    --all; HTML and JSON hold everything.
+    Text and Markdown show gemm and moe, and serve where results are, on the GPUs that have FP4 hardware,
+    unless others are named or --all; HTML and JSON hold everything.
     """
     from matrix.knowledge import Knowledge  # noqa: PLC0415
 
+    if output is not None and not output.name:
+        raise ConfigurationError(f"--output {str(output)!r} names no file")
     executed = _executed(folder)
     knowledge = Knowledge.load()
     headline = [c.name for c in knowledge.configuration.capabilities.capabilities if c.headline]
@@ -139,7 +143,8 @@ def _render(
         return markdown.render(report, headline=headline)
     from reports import terminal  # noqa: PLC0415
 
-    colour = not to_file and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = not to_file and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = colour and os.environ.get("TERM") != "dumb"
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     return terminal.render(
         report,
@@ -151,17 +156,23 @@ def _render(
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; a pipe or device is written as it is."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a file whole or not at all, with the mode that it has; a pipe or device is written as it is."""
     try:
+        path = path.resolve()
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
             return
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        with NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
+            part = Path(file.name)
+            try:
+                file.write(text)
+                file.flush()
+                part.chmod(mode)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
 

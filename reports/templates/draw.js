@@ -41,6 +41,11 @@ function drawRow(cells, columns, stacks, id) {
   } else head.append(el("span", { class: "range single", text: label(stacks) }));
   return el("tr", { role: "row" }, head, ...columns.map((column) => drawCell(cells, stacks, columns, column)));
 }
+// With two machines the product with the first CPU is named first in the data, and that with the other last.
+function productOf(target, column) {
+  const second = target.machines.length > 1 && column.machines.every((m) => machineName(m) !== target.machines[0]);
+  return (second ? target.products.at(-1) : target.products[0]) ?? "";
+}
 function drawMatrix() {
   const cells = cellsOf(state.capability);
   const places = placesOf(cells);
@@ -51,7 +56,7 @@ function drawMatrix() {
     const target = data.targets[column.t];
     const under = column.machines.map(machineName).join(", ");
     return el("th", { scope: "col", role: "columnheader", class: begins(columns, column) ? "begins" : false, title: `compute capability ${target.compute_capability}: ${target.products.join(", ")}` },
-      el("b", { text: target.name }), el("small", { text: under }), el("small", { text: target.products[0] ?? "" }));
+      el("b", { text: target.name }), el("small", { text: under }), el("small", { text: productOf(target, column) }));
   });
   table.append(el("thead", {}, el("tr", { role: "row" }, el("th", { scope: "col", role: "columnheader" }, el("b", { text: "Stack" })), ...heads)));
   const body = el("tbody");

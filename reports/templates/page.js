@@ -6,7 +6,9 @@ function source(where) {
   return el("a", { class: "where", href: where, rel: "noopener noreferrer", target: "_blank", text: where });
 }
 function openPanel(address) {
-  const [stack, target, machine, environment] = address.split("/").map(decodeURIComponent);
+  let parts = [];
+  try { parts = address.split("/").map(decodeURIComponent); } catch { /* a damaged address opens nothing */ }
+  const [stack, target, machine, environment] = parts;
   const s = data.stacks.findIndex((one) => one.name === stack);
   const t = data.targets.findIndex((one) => one.name === target);
   const found = cellsOf(state.capability).get(key(s, t, data.machines.indexOf(machine), data.environments.indexOf(environment)));

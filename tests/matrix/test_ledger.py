@@ -95,7 +95,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -
     path = Ledger(tmp_path).write(record("1.0"))
     path.write_bytes(content)
     with pytest.raises(
-        ConfigurationError, match=r"cp38-abi3-x86_64\.whl\.json: .*audit that wheel"
+        ConfigurationError, match=r"cp38-abi3-x86_64\.whl\.json: .*delete it and refresh"
     ):
         Ledger(tmp_path).read()
 

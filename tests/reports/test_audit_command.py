@@ -66,8 +66,11 @@ def test_an_audit_writes_nothing_into_the_ledger(
     shelf: Shelf, vllm: Path, command: Command, tmp_path: Path
 ) -> None:
     shelf.add(vllm)
-    assert command("audit", "vllm==0.33.0", "--ledger", tmp_path / "ledger")[0] == 0
-    assert not (tmp_path / "ledger").exists()
+    ledger = tmp_path / "ledger"
+    assert command("audit", "vllm==0.33.0", "--ledger", ledger)[0] == 2
+    ledger.mkdir()
+    assert command("audit", "vllm==0.33.0", "--ledger", ledger)[0] == 0
+    assert list(ledger.iterdir()) == []
 
 
 def test_json_has_every_capability_on_every_target(

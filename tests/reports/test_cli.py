@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,14 +71,13 @@ def test_a_defect_of_the_program_is_one_line_without_its_traceback() -> None:
 def test_a_reader_that_stops_reading_ends_it_in_silence() -> None:
     command = [sys.executable, "-c", "from reports.cli import main; main()"]
     with subprocess.Popen(
-        [*command, "show", "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "show"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.read(10)
         process.stdout.close()
         assert process.stderr.read() == b""
-        process.wait()
+        assert process.wait() == 141
 
 
 @pytest.mark.parametrize("url", ["http://[x", "ftp://127.0.0.1/simple", "nonsense"])
@@ -88,3 +88,32 @@ def test_an_index_that_is_no_url_is_one_line(monkeypatch: pytest.MonkeyPatch, ur
     assert told.returncode in {2, 3}
     assert told.stderr.count("\n") == 1
     assert "defect" not in told.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", ["show", "plan", "--help", "audit vllm==0.33.0"])
+def test_output_that_cannot_be_written_is_one_line_and_exit_3(arguments: str) -> None:
+    command = [sys.executable, "-c", "from reports.cli import main; main()", *arguments.split()]
+    with Path("/dev/full").open("w") as full:
+        told = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert told.returncode == 3
+    assert told.stderr.splitlines()[-1] == "nvfp4-matrix: cannot write: No space left on device"
+    assert "Traceback" not in told.stderr
+
+
+def test_words_that_the_output_cannot_hold_are_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    command = [sys.executable, "-c", "from reports.cli import main; main()", "show"]
+    for form in ("markdown", "html"):
+        told = subprocess.run(
+            [*command, "--stack", "vllm==0.33.0", "--format", form],
+            capture_output=True,
+            check=False,
+        )
+        assert (told.returncode, told.stderr) == (0, b"")
+
+
+def test_a_wrong_option_is_one_line() -> None:
+    told = run("show", "--nonsense")
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1

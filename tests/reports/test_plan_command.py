@@ -11,7 +11,8 @@ import pytest
 
 from matrix.cell import Report
 from matrix.configuration import Configuration
-from matrix.knowledge import Knowledge, NamedStack
+from matrix.knowledge import Knowledge
+from matrix.namedstack import NamedStack
 from reports.cli import main
 
 

@@ -133,9 +133,29 @@ def test_a_full_disk_leaves_the_old_file(
     def full(*_: object, **__: object) -> int:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("tempfile._TemporaryFileWrapper.flush", full, raising=False)
     code, _, err = command("show", *ONE, "--output", file)
     assert code == 3
     assert "No space left on device" in err
     assert file.read_text("utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_link_stays_a_link_and_a_mode_stays(command: Command, tmp_path: Path) -> None:
+    file, link = tmp_path / "report", tmp_path / "link"
+    file.write_text("old", "utf-8")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    assert command("show", *ONE, "--output", link)[0] == 0
+    assert link.is_symlink()
+    assert file.read_text("utf-8") != "old"
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_empty_output_and_a_machine_that_the_target_does_not_exist_with(
+    command: Command,
+) -> None:
+    code, _, err = command("show", *ONE, "--output", "")
+    assert (code, "names no file" in err) == (2, True)
+    code, _, err = command("show", "--target", "sm121", "--machine", "x86_64")
+    assert (code, "sm121 exists with aarch64 only" in err) == (2, True)
