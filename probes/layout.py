@@ -50,7 +50,8 @@ def swizzle(scales: torch.Tensor, *, layout: Layout, fill: int = 0) -> torch.Ten
         (*scales.shape[:-2], high, wide), fill, dtype=torch.uint8, device=scales.device
     )
     whole[..., :rows, :columns] = scales.view(torch.uint8)
-    tiles = whole.unflatten(-1, (-1, COLUMNS)).unflatten(-3, (-1, *_inner(layout)))
+    group, row = _inner(layout)
+    tiles = whole.reshape(*scales.shape[:-2], high // layout.value, group, row, -1, COLUMNS)
     # (tile row, group, row, tile column, column) to (tile row, tile column, row, group, column)
     return tiles.transpose(-4, -2).flatten(-5).view(scales.dtype)
 
@@ -66,10 +67,11 @@ def unswizzle(swizzled: torch.Tensor, *, rows: int, columns: int, layout: Layout
             f"{rows} x {columns} scales take {high * wide} bytes in {layout.name}, not {swizzled.shape[-1]}"
         )
     group, row = _inner(layout)
-    tiles = swizzled.view(torch.uint8).unflatten(
-        -1, (high // layout.value, wide // COLUMNS, row, group, COLUMNS)
+    lead = swizzled.shape[:-1]
+    tiles = swizzled.view(torch.uint8).reshape(
+        *lead, high // layout.value, wide // COLUMNS, row, group, COLUMNS
     )
-    whole = tiles.transpose(-4, -2).flatten(-2).flatten(-4, -2)
+    whole = tiles.transpose(-4, -2).reshape(*lead, high, wide)
     return whole[..., :rows, :columns].contiguous().view(swizzled.dtype)
 
 

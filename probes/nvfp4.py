@@ -57,7 +57,8 @@ def multiplier_of(values: torch.Tensor) -> torch.Tensor:
     under 7.9e-36). Raises ValueError where a value is NaN or infinite.
     """
     amax = exact(values).abs().amax().to(torch.float32)
-    multiplier = e4m3.MAX * e2m1.MAX / amax
+    # Tensor by tensor: a number over a tensor is a reciprocal and a product in torch, and rounded twice.
+    multiplier = torch.full_like(amax, e4m3.MAX * e2m1.MAX) / amax
     multiplier = multiplier.clamp(max=torch.finfo(torch.float32).max)
     return torch.where(amax == 0, torch.ones_like(multiplier), multiplier)
 
@@ -83,9 +84,7 @@ def codes(
     return e2m1.encode(_unrounded_codes(values, scales, global_scale_multiplier))
 
 
-def quantize(
-    values: torch.Tensor, *, global_scale_multiplier: torch.Tensor | None = None
-) -> Nvfp4:
+def quantize(values: torch.Tensor, *, global_scale_multiplier: torch.Tensor | None = None) -> Nvfp4:
     """Quantize `values` (…, K); without a multiplier, by the tensor's own. Raises as `block_scales` does."""
     if global_scale_multiplier is None:
         global_scale_multiplier = multiplier_of(values)
@@ -95,6 +94,16 @@ def quantize(
         packed=e2m1.pack(unpacked),
         scales=scales,
         global_scale_multiplier=global_scale_multiplier,
+    )
+
+
+def select(quantized: Nvfp4, expert: int) -> Nvfp4:
+    """Return one expert's matrix (N, K) of a stack (E, N, K), whose multiplier is of shape () or (E, 1, 1)."""
+    multiplier = quantized.global_scale_multiplier
+    return Nvfp4(
+        packed=quantized.packed[expert],
+        scales=quantized.scales[expert],
+        global_scale_multiplier=multiplier[expert].reshape(()) if multiplier.dim() else multiplier,
     )
 
 
@@ -138,7 +147,7 @@ def blocks(values: torch.Tensor, size: int) -> torch.Tensor:
     """View (…, K) as (…, K/size, size). Raises ValueError where K is no multiple of `size`."""
     if values.shape[-1] % size:
         raise ValueError(f"the last dimension, {values.shape[-1]}, is no multiple of {size}")
-    return values.unflatten(-1, (-1, size))
+    return values.reshape(*values.shape[:-1], -1, size)
 
 
 def _multiplier(given: torch.Tensor) -> torch.Tensor:
