@@ -147,7 +147,7 @@ def blocks(values: torch.Tensor, size: int) -> torch.Tensor:
     """View (…, K) as (…, K/size, size). Raises ValueError where K is no multiple of `size`."""
     if values.shape[-1] % size:
         raise ValueError(f"the last dimension, {values.shape[-1]}, is no multiple of {size}")
-    return values.reshape(*values.shape[:-1], -1, size)
+    return values.reshape(*values.shape[:-1], values.shape[-1] // size, size)
 
 
 def _multiplier(given: torch.Tensor) -> torch.Tensor:
