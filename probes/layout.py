@@ -51,7 +51,9 @@ def swizzle(scales: torch.Tensor, *, layout: Layout, fill: int = 0) -> torch.Ten
     )
     whole[..., :rows, :columns] = scales.view(torch.uint8)
     group, row = _inner(layout)
-    tiles = whole.reshape(*scales.shape[:-2], high // layout.value, group, row, wide // COLUMNS, COLUMNS)
+    tiles = whole.reshape(
+        *scales.shape[:-2], high // layout.value, group, row, wide // COLUMNS, COLUMNS
+    )
     # (tile row, group, row, tile column, column) to (tile row, tile column, row, group, column)
     return tiles.transpose(-4, -2).flatten(-5).view(scales.dtype)
 

@@ -75,7 +75,8 @@ def test_rounding_is_to_nearest_by_exact_arithmetic(value: float) -> None:
     got = e2m1.encode(torch.tensor([value])).item()
 
     wanted = min(
-        range(8), key=lambda code: (abs(Fraction(abs(value)) - Fraction(e2m1.MAGNITUDES[code])), code % 2)
+        range(8),
+        key=lambda code: (abs(Fraction(abs(value)) - Fraction(e2m1.MAGNITUDES[code])), code % 2),
     )
     assert got & 7 == wanted
     assert got >> 3 == (math.copysign(1, value) < 0)

@@ -33,9 +33,7 @@ def nearest(value: Fraction, magnitudes: tuple[float, ...]) -> int:
 def test_scales_and_codes_are_the_rounding_of_real_numbers(
     values: list[float], multiplier: float
 ) -> None:
-    got = nvfp4.quantize(
-        torch.tensor([values]), global_scale_multiplier=torch.tensor(multiplier)
-    )
+    got = nvfp4.quantize(torch.tensor([values]), global_scale_multiplier=torch.tensor(multiplier))
 
     amax = max(abs(each) for each in values)
     scale = nearest(Fraction(amax) * Fraction(multiplier) / 6, e4m3.MAGNITUDES)
@@ -73,9 +71,7 @@ def test_what_is_dequantized_quantizes_to_itself(case: str) -> None:
     once = nvfp4.quantize(CASES[case]())
     values = nvfp4.dequantize(once)
 
-    codes = nvfp4.codes(
-        values, once.scales, global_scale_multiplier=once.global_scale_multiplier
-    )
+    codes = nvfp4.codes(values, once.scales, global_scale_multiplier=once.global_scale_multiplier)
 
     positive = (e4m3.decode(once.scales) > 0).repeat_interleave(16, dim=-1)
     assert torch.equal(codes[positive], e2m1.unpack(once.packed)[positive])

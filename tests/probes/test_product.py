@@ -50,9 +50,7 @@ def test_an_inverted_global_scale_does_not_go_unseen() -> None:
 def test_a_linear_layer_is_near_the_one_that_was_not_quantized() -> None:
     x, w = random(33, 1024), random(256, 1024, seed=1, spread=0.02)
 
-    got = product.linear(
-        nvfp4.dequantize(nvfp4.quantize(x)), nvfp4.dequantize(nvfp4.quantize(w))
-    )
+    got = product.linear(nvfp4.dequantize(nvfp4.quantize(x)), nvfp4.dequantize(nvfp4.quantize(w)))
 
     assert 0.05 < relative(got, x @ w.T) < 0.2
 
@@ -110,7 +108,9 @@ def token(x: torch.Tensor, experts: Experts, expert: int) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_mixture_is_the_weighted_sum_of_its_tokens_experts(dtype: torch.dtype) -> None:
     experts, hidden = layer(), random(9, 64, seed=5).to(dtype)
-    ids = torch.stack([torch.randperm(4, generator=torch.Generator().manual_seed(i))[:2] for i in range(9)])
+    ids = torch.stack(
+        [torch.randperm(4, generator=torch.Generator().manual_seed(i))[:2] for i in range(9)]
+    )
     weights = random(9, 2, seed=6).softmax(dim=-1)
 
     got = product.moe(hidden, experts, expert_ids=ids, expert_weights=weights)
@@ -155,9 +155,7 @@ def test_an_expert_that_is_not_there_adds_nothing() -> None:
     """Ids beyond the local experts belong to another rank of expert parallelism."""
     hidden, weights = random(2, 64), torch.ones(2, 1)
 
-    got = product.moe(
-        hidden, layer(), expert_ids=torch.tensor([[1], [77]]), expert_weights=weights
-    )
+    got = product.moe(hidden, layer(), expert_ids=torch.tensor([[1], [77]]), expert_weights=weights)
 
     assert got[0].any()
     assert not got[1].any()
