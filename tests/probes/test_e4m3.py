@@ -61,7 +61,7 @@ def test_what_is_beyond_448_saturates_and_what_is_tiny_becomes_zero() -> None:
 
 @pytest.mark.parametrize("value", [-1.0, -1e-30, math.nan])
 def test_a_negative_number_and_nan_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="negative|NaN"):
+    with pytest.raises(ValueError, match=r"negative|NaN"):
         e4m3.encode(torch.tensor([1.0, value]))
 
 
