@@ -114,6 +114,15 @@ def test_a_block_whose_scale_rounds_to_zero_is_all_zeros() -> None:
     assert nvfp4.dequantize(quantized)[0, :16].tolist() == [0.0] * 16
 
 
+def test_under_a_given_scale_of_zero_every_value_is_a_zero_with_its_sign() -> None:
+    values = torch.tensor([[5.0, -5.0] * 8])
+    scales = torch.zeros(1, 1).to(torch.float8_e4m3fn)
+
+    codes = nvfp4.codes(values, scales, global_scale_multiplier=ONE)
+
+    assert codes.tolist() == [[0, 8] * 8]
+
+
 def test_a_multiplier_that_is_too_large_saturates_scales_and_then_codes() -> None:
     quantized = nvfp4.quantize(torch.full((1, 16), 100.0), global_scale_multiplier=ONE * 1000)
 
