@@ -49,7 +49,8 @@ class Mxfp4:
     @property
     def nbytes(self) -> int:
         """Bytes of codes and exponents: 4.25 bits a value."""
-        return self.packed.nbytes + self.exponents.nbytes
+        size: int = self.packed.nbytes + self.exponents.nbytes
+        return size
 
 
 def block_exponents(values: torch.Tensor, *, rule: Rule) -> torch.Tensor:

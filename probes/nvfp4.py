@@ -47,7 +47,8 @@ class Nvfp4:
     @property
     def nbytes(self) -> int:
         """Bytes of codes and block scales: 4.5 bits a value, 72/256 of FP16. The multiplier is left out."""
-        return self.packed.nbytes + self.scales.nbytes
+        size: int = self.packed.nbytes + self.scales.nbytes
+        return size
 
 
 def multiplier_of(values: torch.Tensor) -> torch.Tensor:

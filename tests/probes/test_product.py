@@ -79,7 +79,7 @@ def test_rows_that_do_not_add_up_are_refused(rows: list[int]) -> None:
         product.grouped(random(7, 32), random(4, 5, 32), rows=torch.tensor(rows))
 
 
-def layer(*, experts: int = 4, hidden: int = 64, middle: int = 48) -> Experts:
+def layer(*, experts: int = 4, hidden: int = 64, middle: int = 240) -> Experts:
     return Experts(
         gate_up=stack(random(experts, 2 * middle, hidden, seed=2, spread=0.1)),
         down=stack(random(experts, hidden, middle, seed=3, spread=0.1)),
@@ -130,9 +130,9 @@ def test_experts_that_keep_up_before_gate_give_the_same() -> None:
     experts, hidden = layer(), random(5, 64, seed=5)
     turned = Experts(
         gate_up=Nvfp4(
-            packed=experts.gate_up.packed.roll(48, dims=1),
+            packed=experts.gate_up.packed.roll(240, dims=1),
             scales=experts.gate_up.scales.view(torch.uint8)
-            .roll(48, dims=1)
+            .roll(240, dims=1)
             .view(torch.float8_e4m3fn),
             global_scale_multiplier=experts.gate_up.global_scale_multiplier,
         ),
