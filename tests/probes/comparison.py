@@ -79,3 +79,8 @@ def every_bfloat16() -> torch.Tensor:
     bits = torch.arange(65536, dtype=torch.int32).to(torch.int16)
     values = bits.view(torch.bfloat16).to(torch.float32)
     return values[values.isfinite()]
+
+
+def normal(rows: int, columns: int) -> torch.Tensor:
+    """Return normal numbers, the same ones at each call: float32 (rows, columns)."""
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))

@@ -24,7 +24,16 @@ from compressed_tensors.quantization.utils.helpers import calculate_qparams, gen
 
 from probes import e2m1, mxfp4, nvfp4
 from probes.mxfp4 import Rule
-from tests.probes.comparison import NEAR, ORDINARY, Theirs, case, differences, every_bfloat16, share
+from tests.probes.comparison import (
+    NEAR,
+    ORDINARY,
+    Theirs,
+    case,
+    differences,
+    every_bfloat16,
+    normal,
+    share,
+)
 from tests.probes.inputs import CASES
 
 pytestmark = pytest.mark.torch
@@ -116,6 +125,16 @@ def test_float32_is_the_same_but_for_scales_of_zero_and_the_sign_of_zero(name: s
     assert torch.equal(signs, negative_zeros(values))
     assert not (found.codes & ~signs).any()
     assert not found.scales.any()
+
+
+def test_of_sixteen_million_normal_numbers_only_ties_differ() -> None:
+    values = normal(4096, 4096)
+
+    found = differences(values, quantize(values))
+
+    assert found.only_near_ties()
+    assert share(found.scales) < 1e-5
+    assert share(found.codes) < 1e-6
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - {"zeros", "denormal"}))

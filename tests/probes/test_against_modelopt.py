@@ -24,6 +24,7 @@ from tests.probes.comparison import (
     case,
     differences,
     every_bfloat16,
+    normal,
     share,
 )
 from tests.probes.inputs import CASES
@@ -100,6 +101,17 @@ def test_float32_inputs_that_are_real_have_no_difference_at_all(name: str) -> No
     found = differences(values, quantize(values))
 
     assert (share(found.scales), share(found.codes)) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_of_sixteen_million_normal_numbers_only_ties_differ(dtype: torch.dtype) -> None:
+    values = normal(4096, 4096).to(dtype)
+
+    found = differences(values, quantize(values))
+
+    assert found.only_near_ties()
+    assert share(found.scales) < (1e-5 if dtype is torch.float32 else 1e-2)
+    assert share(found.codes) < 1e-6
 
 
 def test_a_block_of_zeros_has_a_scale_of_1_and_one_that_underflows_2_to_the_minus_9() -> None:

@@ -28,7 +28,15 @@ from torchao.prototype.mx_formats.utils import from_blocked, to_blocked
 from probes import e2m1, e4m3, layout, mxfp4, nvfp4, product
 from probes.layout import Layout
 from probes.mxfp4 import Rule
-from tests.probes.comparison import ORDINARY, Theirs, case, differences, every_bfloat16, share
+from tests.probes.comparison import (
+    ORDINARY,
+    Theirs,
+    case,
+    differences,
+    every_bfloat16,
+    normal,
+    share,
+)
 from tests.probes.inputs import CASES
 
 pytestmark = pytest.mark.torch
@@ -84,6 +92,17 @@ def test_float32_inputs_that_are_real_have_no_difference_at_all(name: str) -> No
     assert (share(found.scales), share(found.codes)) == (0, 0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_of_sixteen_million_normal_numbers_only_ties_differ(dtype: torch.dtype) -> None:
+    values = normal(4096, 4096).to(dtype)
+
+    found = differences(values, quantize(values))
+
+    assert found.only_near_ties()
+    assert share(found.scales) < (1e-5 if dtype is torch.float32 else 1e-2)
+    assert share(found.codes) < 1e-6
+
+
 def test_exact_ties_fall_short_for_the_inverse_is_rounded_before_they_come() -> None:
     """2688 / 6 is 448, but 6 / 2688 is no float32: x * (1 / (6 / 2688) / s) is a little less than x."""
     values = case("ties", torch.float32)
@@ -108,6 +127,18 @@ def test_denormal_scales_become_the_smallest_normal_one() -> None:
     assert float(theirs.scales.float().min()) == 2.0**-6
     assert bool(((ours < 2.0**-6) & (ours > 0)).any())
     assert share(differences(values, theirs).scales) > 0.5
+
+
+def test_far_below_an_outlier_the_smaller_values_of_a_block_are_lost() -> None:
+    """Under its smallest scale, 2**-6, what is a quarter of a block's amax rounds to 0; 2**-9 keeps it."""
+    values = torch.full((1, 32), 0.00015)
+    values[0, 0], values[0, 16] = 128.0, 0.0006
+    theirs = quantize(values)
+
+    ours = nvfp4.dequantize(nvfp4.quantize(values))
+
+    assert not theirs.packed[0, 9:].any()
+    assert 0.00013 < float(ours[0, 17:].min()) < 0.00015
 
 
 def test_the_block_scales_of_zeros_are_not_zero() -> None:
@@ -161,14 +192,13 @@ def test_the_128x4_layout_is_the_same_both_ways(rows: int, columns: int) -> None
 
 
 def test_a_linear_layer_is_the_same() -> None:
-    x, w = CASES["activations"](), CASES["weights"]()[:, :2048]
-    weights = nvfp4.quantize(w)
+    x, weights = CASES["activations"]()[:, :2048], nvfp4.quantize(CASES["weights"]())
     inverse = weights.global_scale_multiplier.reciprocal()
     theirs = NVFP4Tensor(weights.packed, weights.scales, 16, torch.float32, inverse)
 
-    got = torch.nn.functional.linear(x[:, :2048], theirs.dequantize())
+    got = torch.nn.functional.linear(x, theirs)
 
-    wanted = product.linear(x[:, :2048], nvfp4.dequantize(weights))
+    wanted = product.linear(x, nvfp4.dequantize(weights))
     assert float((got - wanted).norm() / wanted.norm()) < 1e-6
 
 
