@@ -47,6 +47,19 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def reference(session: nox.Session) -> None:
+    """Hold the reference in probes/ against torchao, compressed-tensors and nvidia-modelopt, on the CPU.
+
+    A CPU build of torch is enough, and pip takes it where one of its indexes has it: the constraints name the
+    release, not the build. docs/reference.md tells what the index's own build brings along.
+    """
+    install(session, "tests", "reference", "types")
+    session.run("pytest", "tests/probes", *session.posargs)
+    # The session `types` has no torch, and so takes every tensor for Any.
+    session.run("mypy", "probes", "tests/probes")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
     session.install(*LOCKED, *GROUPS["lint"])

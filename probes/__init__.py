@@ -1,1 +1,1 @@
-"""What runs inside an installed stack. Nothing yet: probes come with the executed lamp."""
+"""What runs inside an installed stack: so far the reference that its numbers are held against."""
