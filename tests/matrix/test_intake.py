@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from matrix.intake import Given, Place, digest, intake, roles, unpaired
 from matrix.result import SPEED, Role
 from matrix.runs.reading import Log, read
 
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
+if not SAMPLES.is_dir() and not os.environ.get("CI"):
+    pytest.skip("the samples lie in a folder beside the project", allow_module_level=True)
 PLACE = Place("vLLM main of November 2025", "sm121", "aarch64")
 WHEN = "2026-11-21T03:00:00Z"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import resource
 import subprocess
@@ -18,7 +19,9 @@ Command = Callable[..., tuple[int, str, str]]
 Golden = Callable[[Path, str], None]
 
 GOLDEN = Path(__file__).parent / "golden"
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
+if not SAMPLES.is_dir() and not os.environ.get("CI"):
+    pytest.skip("the samples lie in a folder beside the project", allow_module_level=True)
 FILES = sorted(SAMPLES.glob("*.txt"))
 NVFP4 = SAMPLES / "vllm-bench-serve-nvfp4-c10.txt"
 AWQ = SAMPLES / "vllm-bench-serve-awq-c10.txt"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from matrix.result import Role
 from matrix.runs import reading, servingjson
 from matrix.runs.reading import Log, read
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).resolve().parents[4] / "shared" / "samples"
+if not SAMPLES.is_dir() and not os.environ.get("CI"):
+    pytest.skip("the samples lie in a folder beside the project", allow_module_level=True)
 C10 = (SAMPLES / "vllm-bench-serve-nvfp4-c10.txt").read_bytes()
 SAVED: dict[str, Any] = {
     "date": "20251121-030000",
