@@ -12,7 +12,7 @@ import click
 from matrix.errors import MatrixError
 from reports.text import plain
 
-COMMANDS: Final = ("show", "pins", "plan", "audit", "refresh")
+COMMANDS: Final = ("show", "pins", "plan", "audit", "select", "refresh")
 
 EXAMPLES = """\b
 Examples:
