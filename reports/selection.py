@@ -61,8 +61,8 @@ def _rows(made: Selection, kind: LayerKind) -> Iterator[tuple[str, ...]]:
     for place, choice in choices(made):
         if place.layer == kind:
             seen.setdefault(place.target, []).append(_short(choice))
-    for told, targets in groupby(seen.items(), key=lambda each: each[1]):
-        yield (" ".join(name for name, _ in targets), *told)
+    for same, targets in groupby(seen.items(), key=lambda each: each[1]):
+        yield (" ".join(name for name, _ in targets), *same)
 
 
 def _short(choice: LayerChoice) -> str:
@@ -93,8 +93,8 @@ def _reasons(made: Selection, width: int) -> Iterator[str]:
             if about not in told[key]:
                 told[key].append(about)
     every = len({(p.layer, p.target) for p, _ in choices(made)})
-    for (word, reason), about in told.items():
-        where = "everything" if len(about) == every else ", ".join(about)
+    for (word, reason), places in told.items():
+        where = "everything" if len(places) == every else ", ".join(places)
         yield ""
         yield from textwrap.wrap(f"{word}: {where}: {reason}", width, subsequent_indent="  ")
 

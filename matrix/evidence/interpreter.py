@@ -42,7 +42,9 @@ def interpreter(place: Path | None) -> Path:
     if found.is_dir():
         found = found / "bin" / "python"
     if not found.exists():
-        raise ConfigurationError(f"{found} is not there: --python takes a Python or its environment")
+        raise ConfigurationError(
+            f"{found} is not there: --python takes a Python or its environment"
+        )
     try:
         told = subprocess.run(  # noqa: S603 - the user names it
             [str(found), "-B", "-c", _WHO],

@@ -25,7 +25,7 @@ from probes.selection.vllm_release import Release, adapter, known
 PACKAGES = ("vllm", "torch", "flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """What keeps anything from being asked: `kind` is "missing" (a package) or "broken" (an import)."""
 
     def __init__(self, kind: str, text: str) -> None:
@@ -39,7 +39,7 @@ def main(request_file: str, answer_file: str) -> None:
     with tempfile.TemporaryDirectory(prefix="nvfp4-select-") as scratch:
         try:
             told = answer(request, scratch)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             told = {"error": {"kind": refusal.kind, "text": str(refusal)}}
     part = Path(answer_file + ".part")
     part.write_text(json.dumps(told), encoding="utf-8")
@@ -50,18 +50,22 @@ def answer(request: dict[str, Any], scratch: str) -> dict[str, Any]:
     """Import once and ask every target in every environment.
 
     `request`: `targets` (name, capability [12, 1], product, shared_memory), `environments`, `cubins`
-    ("ask", "reachable", "unreachable"), `jobs`. Raises Refusal.
+    ("ask", "reachable", "unreachable"), `jobs`. Raises RefusalError.
     """
     started = time.monotonic()
     packages = _packages()
     release = adapter(packages["vllm"])
-    targets = [stated.Gpu(**{**each, "capability": tuple(each["capability"])}) for each in request["targets"]]
+    targets = [
+        stated.Gpu(**{**each, "capability": tuple(each["capability"])})
+        for each in request["targets"]
+    ]
     told: dict[str, Any] = {"packages": packages, "machine": platform.machine()}
     if release is None:
         reason = f"how vLLM {packages['vllm']} is asked is not known; known are {known()}"
         nothing = {kind: unknown(reason).told() for kind in KINDS}
         told["environments"] = {
-            name: {"targets": {gpu.name: nothing for gpu in targets}} for name in request["environments"]
+            name: {"targets": {gpu.name: nothing for gpu in targets}}
+            for name in request["environments"]
         }
         return {**told, "cubins": {"reachable": None, "how": "not asked"}, "asked_for": {}}
     variables = dict(os.environ)
@@ -101,7 +105,7 @@ def answer(request: dict[str, Any], scratch: str) -> dict[str, Any]:
 
 
 def _packages() -> dict[str, str]:
-    """Return the versions that matter. Raises Refusal where torch or vLLM is missing."""
+    """Return the versions that matter. Raises RefusalError where torch or vLLM is missing."""
     found: dict[str, str] = {}
     for package in PACKAGES:
         try:
@@ -110,9 +114,11 @@ def _packages() -> dict[str, str]:
             continue
     for package in ("torch", "vllm"):
         if importlib.util.find_spec(package) is None:
-            raise Refusal("missing", f"{package} is not installed there")
+            raise RefusalError("missing", f"{package} is not installed there")
         if package not in found:
-            raise Refusal("broken", f"{package} is there without its metadata, so without a version")
+            raise RefusalError(
+                "broken", f"{package} is there without its metadata, so without a version"
+            )
     return found
 
 
@@ -121,9 +127,11 @@ def _cuda(packages: dict[str, str]) -> str:
     try:
         version = importlib.import_module("torch.version").cuda
     except Exception as error:
-        raise Refusal("broken", f"torch {packages['torch']} cannot be imported: {words(error)}") from error
+        raise RefusalError(
+            "broken", f"torch {packages['torch']} cannot be imported: {words(error)}"
+        ) from error
     if not version:
-        raise Refusal("broken", f"torch {packages['torch']} there is a build without CUDA")
+        raise RefusalError("broken", f"torch {packages['torch']} there is a build without CUDA")
     return str(version)
 
 
@@ -137,18 +145,18 @@ def _stand_in(scratch: str) -> None:
 
 
 def _import(release: Release, gpu: stated.Gpu) -> None:
-    """Import what will be asked, once, with a GPU stated. Raises Refusal for a broken install."""
+    """Import what will be asked, once, with a GPU stated. Raises RefusalError for a broken install."""
     name = "vllm"
     try:
         stated.state(gpu)
         for name in ("vllm", *release.modules):
             importlib.import_module(name)
     except Exception as error:
-        raise Refusal("broken", f"{name} cannot be imported: {words(error)}") from error
-    for name in flashinfer_says.MODULES:
+        raise RefusalError("broken", f"{name} cannot be imported: {words(error)}") from error
+    for name in (*flashinfer_says.MODULES, *release.warm):
         try:
             importlib.import_module(name)
-        except Exception:  # noqa: BLE001, S112 - FlashInfer may be missing; its answers then say so
+        except Exception:  # noqa: BLE001, S112 - what is missing says so where it is asked
             continue
 
 
@@ -168,7 +176,10 @@ def _cubins(release: Release, wish: str, slim: dict[str, str]) -> tuple[bool | N
 
 
 def _ask(
-    release: Release, gpu: stated.Gpu, variables: dict[str, str], reachable: bool | None  # noqa: FBT001 - a value
+    release: Release,
+    gpu: stated.Gpu,
+    variables: dict[str, str],
+    reachable: bool | None,  # noqa: FBT001 - a value
 ) -> dict[str, Any]:
     """Ask every layer kind; runs in a child of its own."""
     os.environ.update(variables)

@@ -69,15 +69,16 @@ class Answer(NamedTuple):
             return candidate.reason if same else f"behind {self.kernel} of the same backend"
         if self.exception:
             return self.exception
-        if not self.order:
-            return f"{self.selected} was chosen before it"
-        if candidate.name not in self.order:
+        return self._behind(candidate.name)
+
+    def _behind(self, name: str) -> str:
+        if self.order and name not in self.order:
             return "not in the list that is tried: on request alone"
-        if self.selected in self.order:
-            first = self.order.index(candidate.name) < self.order.index(self.selected)
-            if not first:
+        if name in self.order and self.selected in self.order:
+            if self.order.index(name) > self.order.index(self.selected):
                 return f"behind {self.selected} in the list"
-        return f"passed over for {self.selected}, though it stands earlier in the list"
+            return f"passed over for {self.selected}, though it stands earlier in the list"
+        return f"{self.selected} was chosen before it"
 
 
 def unknown(reason: str) -> Answer:

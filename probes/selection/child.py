@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ Key = TypeVar("Key")
 
 
 def in_children(
-    work: dict[Key, Callable[[], Any]], scratch: str, most: int
+    work: Mapping[Key, Callable[[], Any]], scratch: str, most: int
 ) -> Iterator[tuple[Key, Any, str]]:
     """Run each piece of work in a fork, `most` at a time; yield its key, JSON answer, and what went wrong.
 

@@ -78,7 +78,7 @@ def _undefined(file: BinaryIO) -> Iterator[str]:
     file.seek(_place(segments, tags[_SYMTAB]))
     room = tags[_STRTAB] - tags[_SYMTAB]
     each = tags.get(_SYMENT, 24)
-    symbols = file.read(room if room > 0 else 0)
+    symbols = file.read(max(0, room))
     if not symbols:
         yield from (name.decode() for name in _FUNCTION.findall(words))
         return

@@ -78,7 +78,9 @@ def library(names: Iterable[str], machine: str) -> bytes:
         _segment(_STACK, _READ | _WRITE, 0, 0, 16),
     )
     start = b"\x7fELF\x02\x01\x01" + bytes(9)
-    start += struct.pack("<HHIQQQIHHHHHH", 3, number, 1, 0, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
+    start += struct.pack(
+        "<HHIQQQIHHHHHH", 3, number, 1, 0, 64, 0, 0, 64, 56, len(segments), 64, 0, 0
+    )
     image = bytearray(dynamic_at + len(dynamic))
     for at, part in (
         (0, start + b"".join(segments)),

@@ -6,7 +6,6 @@ import importlib
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-
 _PLACE = "_current_platform"
 """Where vLLM keeps its platform, in `vllm.platforms`."""
 
@@ -40,7 +39,7 @@ def platform(gpu: Gpu) -> Any:
         "get_device_uuid": told("GPU-0"),
         "get_device_total_memory": told(gpu.memory),
         "device_count": told(1),
-        "is_fully_connected": told(True),  # noqa: FBT003 - a value, not a flag
+        "is_fully_connected": told(True),
     }
     return type("StatedCudaPlatform", (base,), answers)()
 

@@ -20,9 +20,42 @@ _KEYS = "vllm.model_executor.layers.quantization.utils.quant_utils"
 _SELECTOR = "vllm.v1.attention.selector"
 _ATTENTION = "vllm.v1.attention.backends.flashinfer"
 
-MODULES = (_LINEAR, _ORACLE, f"{_MOE}.config", f"{_MOE}.modular_kernel", _KEYS, _SELECTOR, _ATTENTION)
+MODULES = (
+    _LINEAR,
+    _ORACLE,
+    f"{_MOE}.config",
+    f"{_MOE}.modular_kernel",
+    _KEYS,
+    _SELECTOR,
+    _ATTENTION,
+)
 
-_EXPERTS = {
+WARM = (
+    *(
+        f"{_MOE}.experts.{name}"
+        for name in (
+            "trtllm_nvfp4_moe",
+            "flashinfer_cutlass_moe",
+            "flashinfer_cutedsl_moe",
+            "flashinfer_cutedsl_batched_moe",
+            "flashinfer_b12x_moe",
+            "flashinfer_moe_ep",
+            "marlin_moe",
+            "nvfp4_emulation_moe",
+        )
+    ),
+    f"{_MOE}.b12x",
+    *(
+        f"vllm.v1.attention.backends.{name}"
+        for name in ("flash_attn", "triton_attn", "flex_attention", "turboquant_attn")
+    ),
+    "vllm.v1.executor.abstract",
+    "b12x.gemm.blockscaled.api",
+    "b12x.moe.fused_moe._impl",
+)
+"""What the questions would import, once a child; imported before, it is imported once."""
+
+_EXPERTS: dict[str, Any] = {
     "num_experts": 128,
     "experts_per_token": 8,
     "hidden_dim": 2048,
@@ -31,8 +64,8 @@ _EXPERTS = {
 _HEAD_SIZE, _HEADS = 128, 32
 
 _NVFP4 = "NVFP4: blocks of 16, E4M3 scales (ModelOpt; compressed-tensors nvfp4-pack-quantized)"
-_ALONE = {"tensor_parallel": 1, "expert_parallel": False, "lora": False}
-_MOE_ASKED = {
+_ALONE: dict[str, object] = {"tensor_parallel": 1, "expert_parallel": False, "lora": False}
+_MOE_ASKED: dict[str, object] = {
     "checkpoint": _NVFP4,
     **_EXPERTS,
     "activation": "silu",
@@ -41,7 +74,7 @@ _MOE_ASKED = {
     "moe_backend": "auto",
     **_ALONE,
 }
-ASKED_FOR = {
+ASKED_FOR: dict[str, dict[str, object]] = {
     "dense_w4a4": {"checkpoint": _NVFP4, "activations": "NVFP4", "linear_backend": "auto"},
     "dense_w4a16": {"checkpoint": _NVFP4, "activations": "BF16", "linear_backend": "auto"},
     "moe_w4a4": {**_MOE_ASKED, "activations": "NVFP4"},
@@ -200,7 +233,9 @@ def _cache(gpu: Gpu) -> Answer:
             attn_selector_config=config,
             num_heads=_HEADS,
         )
-        ranked = [(found.priority, Candidate(found.backend.name, supported=True)) for found in valid]
+        ranked = [
+            (found.priority, Candidate(found.backend.name, supported=True)) for found in valid
+        ]
         ranked += [
             (priority, Candidate(backend.name, supported=False, reason="; ".join(reasons)))
             for backend, (priority, reasons) in refused.items()

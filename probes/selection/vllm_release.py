@@ -12,12 +12,14 @@ from probes.selection.stated import Gpu
 
 Ask = Callable[[Gpu], Answer]
 Configuration = Mapping[str, Mapping[str, object]]
+"""Checkpoint format and deployment, by layer kind."""
 
 
 class Release(NamedTuple):
     """A range of releases (first included, `below` excluded) whose choice is asked in the same way.
 
-    `modules` are imported once, before the children are forked. `kinds`: how each layer kind is asked;
+    `modules` are imported once, before the children are forked; `warm` too, where they
+    can be, to save time alone. `kinds`: how each layer kind is asked;
     `asked_for`: with which layer. `reachable`: its own question for NVIDIA's repository of cubins;
     `state_reachable` answers it from then on.
     """
@@ -25,6 +27,7 @@ class Release(NamedTuple):
     first: tuple[int, ...]
     below: tuple[int, ...]
     modules: tuple[str, ...]
+    warm: tuple[str, ...]
     kinds: Mapping[str, Ask]
     asked_for: Configuration
     reachable: Callable[[], bool]
@@ -36,6 +39,7 @@ RELEASES = (
         (0, 33, 0),
         (0, 34, 0),
         vllm_0_33.MODULES,
+        vllm_0_33.WARM,
         vllm_0_33.KINDS,
         vllm_0_33.ASKED_FOR,
         vllm_0_33.reachable,
