@@ -91,6 +91,16 @@ ASKED_FOR: dict[str, dict[str, object]] = {
     },
 }
 
+_WEIGHT_ONLY = (
+    "B12xNvFp4W4A16LinearKernel",
+    "FlashInferCuteDslNvFp4W4A16LinearKernel",
+    "MarlinNvFp4LinearKernel",
+    "HummingNvFp4LinearKernel",
+)
+"""The classes that `init_nvfp4_linear_kernel` allows a W4A16 checkpoint: written in its body, so repeated here."""
+
+_QUANTIZES = "it quantizes activations: not for a W4A16 checkpoint"
+
 CALLS = {
     "FlashInferCutlassNvFp4LinearKernel": "mm_fp4(cutlass)",
     "FlashInferTrtllmNvFp4LinearKernel": "mm_fp4(trtllm)",
@@ -138,14 +148,21 @@ def _dense(gpu: Gpu, *, weight_only: bool) -> Answer:
     del gpu  # the stated platform tells
     linear = _module(_LINEAR)
     listed = linear._POSSIBLE_NVFP4_KERNELS[linear.PlatformEnum.CUDA]  # noqa: SLF001 - upstream's list has no public name
-    asked = [_kernel(kind) for kind in listed]
+    asked = [
+        Candidate(kind.__name__, supported=False, reason=_QUANTIZES, kernel=kind.__name__)
+        if weight_only and kind.__name__ not in _WEIGHT_ONLY
+        else _kernel(kind)
+        for kind in listed
+    ]
     order = tuple(kind.__name__ for kind in listed)
     with _configured():
         try:
             chosen = type(linear.init_nvfp4_linear_kernel(use_a16=weight_only)).__name__
         except (ValueError, AssertionError) as error:
             return Answer("none", reason=words(error), candidates=tuple(asked), order=order)
-    exception = "a W4A16 checkpoint takes its own order" if weight_only else ""
+    exception = (
+        f"a W4A16 checkpoint takes {chosen} here, whatever the list says" if weight_only else ""
+    )
     return Answer("chosen", chosen, chosen, "", tuple(asked), order, exception)
 
 
