@@ -49,7 +49,7 @@ def functions(path: Path) -> set[str]:
     try:
         with path.open("rb") as file:
             return set(_undefined(file))
-    except (OSError, struct.error, ValueError):
+    except (OSError, struct.error, ValueError, KeyError, OverflowError):
         return set()
 
 

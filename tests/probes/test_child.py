@@ -25,7 +25,7 @@ def test_each_answer_comes_from_a_process_of_its_own(tmp_path: Path) -> None:
 
 def test_a_child_that_dies_is_told_and_the_others_answer(tmp_path: Path) -> None:
     def die() -> None:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def fail() -> None:
         raise KeyError("two\nlines")
@@ -35,7 +35,7 @@ def test_a_child_that_dies_is_told_and_the_others_answer(tmp_path: Path) -> None
 
     found = run({"die": die, "fail": fail, "leave": leave, "well": lambda: 1}, tmp_path)
     assert found == {
-        "die": (None, "the interpreter was ended by SIGSEGV"),
+        "die": (None, "the interpreter was ended by SIGKILL"),
         "fail": (None, r"KeyError: 'two\nlines'"),
         "leave": (None, "the interpreter ended with exit code 3"),
         "well": (1, ""),

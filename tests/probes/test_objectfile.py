@@ -26,7 +26,7 @@ def built(tmp_path: Path) -> Path:
     soname = "-Wl,-soname,libcuda.so.1"
     subprocess.run(["gcc", "-shared", "-fPIC", soname, source, "-o", driver], check=True)
     source.write_text(SOURCE)
-    base = ["gcc", "-shared", "-fPIC", source]
+    base: list[str | Path] = ["gcc", "-shared", "-fPIC", source]
     subprocess.run([*base, driver, "-o", user], check=True)
     subprocess.run([*base, "-o", tmp_path / "other.so"], check=True)
     return tmp_path
