@@ -134,9 +134,11 @@ def test_a_question_that_moved_leaves_the_others(make_stack: MakeStack) -> None:
 def test_nothing_in_the_environment_is_changed(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    place, home = make_stack(), tmp_path / "home"
+    noting = "from pathlib import Path; Path('~/noted').expanduser().write_text('by an import')"
+    place, home = make_stack(files={"vllm/v1/__init__.py": noting}), tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     before = digest(place)
     asked(place)
     assert digest(place) == before
