@@ -1,1 +1,1 @@
-"""What runs inside an installed stack. Nothing yet: probes come with the executed lamp."""
+"""What runs inside an installed stack: it imports that stack and the standard library, nothing else of this project."""
