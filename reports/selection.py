@@ -84,17 +84,17 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _reasons(made: Selection, width: int) -> Iterator[str]:
     """Yield why something is refused or unknown, once each."""
-    told: dict[tuple[str, str], list[str]] = {}
+    told: dict[tuple[str, str], dict[str, list[str]]] = {}
     for place, choice in choices(made):
         if choice.selected is None:
             key = "refused" if choice.outcome == "none" else "unknown", plain(choice.reason)
-            about = f"{TITLES[place.layer]} {place.target}"
-            told.setdefault(key, [])
-            if about not in told[key]:
-                told[key].append(about)
-    every = len({(p.layer, p.target) for p, _ in choices(made)})
-    for (word, reason), places in told.items():
-        where = "everything" if len(places) == every else ", ".join(places)
+            gpus = told.setdefault(key, {}).setdefault(TITLES[place.layer], [])
+            gpus += [place.target] if place.target not in gpus else []
+    every = len({(place.layer, place.target) for place, _ in choices(made)})
+    for (word, reason), layers in told.items():
+        where = "; ".join(f"{layer} on {', '.join(gpus)}" for layer, gpus in layers.items())
+        if sum(map(len, layers.values())) == every:
+            where = "everything"
         yield ""
         yield from textwrap.wrap(f"{word}: {where}: {reason}", width, subsequent_indent="  ")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from probes.selection import vllm_0_33
+from probes.selection import vllm_oracle
 from probes.selection.answer import Answer
 from probes.selection.stated import Gpu
 
@@ -34,18 +34,21 @@ class Release(NamedTuple):
     state_reachable: Callable[[bool], None]
 
 
-RELEASES = (
-    Release(
-        (0, 33, 0),
-        (0, 34, 0),
-        vllm_0_33.MODULES,
-        vllm_0_33.WARM,
-        vllm_0_33.KINDS,
-        vllm_0_33.ASKED_FOR,
-        vllm_0_33.reachable,
-        vllm_0_33.state_reachable,
-    ),
-)
+def _oracle(first: tuple[int, ...], below: tuple[int, ...]) -> Release:
+    return Release(
+        first,
+        below,
+        vllm_oracle.MODULES,
+        vllm_oracle.WARM,
+        vllm_oracle.KINDS,
+        vllm_oracle.ASKED_FOR,
+        vllm_oracle.reachable,
+        vllm_oracle.state_reachable,
+    )
+
+
+RELEASES = (_oracle((0, 27, 1), (0, 28, 0)), _oracle((0, 33, 0), (0, 34, 0)))
+"""Only ranges of which a release was asked: what lies between them is not guessed at."""
 
 _FINAL = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post\d+)?(?:\+\S+)?")
 

@@ -1,4 +1,4 @@
-"""vLLM 0.33: kernel classes in a list, backends behind an oracle, attention backends behind the platform."""
+"""vLLM with a list of kernel classes, an oracle for experts and attention backends behind the platform: 0.27.1 and 0.33."""
 
 from __future__ import annotations
 
