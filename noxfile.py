@@ -103,6 +103,13 @@ def importing(session: nox.Session) -> None:
 
 
 @nox.session
+def select(session: nox.Session) -> None:
+    """Ask an installed vLLM what it would choose: `nox -s select -- --python /path/to/venv`."""
+    install(session)
+    session.run("nvfp4-matrix", "select", *(session.posargs or ["--help"]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the figures that the project states: `nox -s bench -- --only show`."""
     install(session)

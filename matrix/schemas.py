@@ -25,6 +25,7 @@ from matrix.pins import Choice
 from matrix.plan import Pruned
 from matrix.published import Listing
 from matrix.result import Result
+from matrix.selection import Selection
 from matrix.stack import StacksFile
 from matrix.target import TargetsFile
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
@@ -106,6 +107,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "audit": Audit,
     "pins": Choice,
     "plan": PlanOutput,
+    "select": Selection,
     "record": WheelEvidence,
     "releases": Listing,
     "result": Result,
@@ -119,6 +121,7 @@ _TITLES: Final = {
     "audit": "nvfp4-matrix audit --json",
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
+    "select": "nvfp4-matrix select --json",
     "record": "ledger/<package>/<wheel>.json",
     "releases": "ledger/releases.json",
     "result": "results/<run>.jsonl, each line; nvfp4-matrix import --json, each line",

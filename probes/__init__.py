@@ -1,1 +1,1 @@
-"""What runs inside an installed stack: so far the reference that its numbers are held against."""
+"""What runs inside an installed stack, and the reference that its numbers are held against."""

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import sys
 import threading
+import venv
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -237,3 +239,38 @@ def command(
         return code, told.out, told.err
 
     return run
+
+
+class MakeStack(Protocol):
+    """Lays an environment whose packages answer as an installed stack; returns its folder.
+
+    `files` are laid over it by path in site-packages; None removes one.
+    """
+
+    def __call__(
+        self, version: str = "0.33.0", files: Mapping[str, str | None] | None = None
+    ) -> Path: ...
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path) -> MakeStack:
+    def make(version: str = "0.33.0", files: Mapping[str, str | None] | None = None) -> Path:
+        place = tmp_path / "stack"
+        venv.create(place, with_pip=False, symlinks=True)
+        (packages,) = place.glob("lib/python*/site-packages")
+        shutil.copytree(Path(__file__).parent / "stack", packages, dirs_exist_ok=True)
+        pins = {"vllm": version, "torch": "2.14.0", "flashinfer_python": "0.7.2.post1"}
+        for name, pinned in pins.items():
+            info = packages / f"{name}-{pinned}.dist-info"
+            info.mkdir()
+            told = f"Metadata-Version: 2.1\nName: {name}\nVersion: {pinned}\n"
+            (info / "METADATA").write_text(told, encoding="utf-8")
+        for name, text in (files or {}).items():
+            file = packages / name
+            if text is None:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+            else:
+                file.write_text(text, encoding="utf-8")
+        return place
+
+    return make

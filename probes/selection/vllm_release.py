@@ -1,0 +1,71 @@
+"""How one range of vLLM releases is asked. A release that no range names is not guessed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from probes.selection import vllm_oracle
+from probes.selection.answer import Answer
+from probes.selection.stated import Gpu
+
+Ask = Callable[[Gpu], Answer]
+Configuration = Mapping[str, Mapping[str, object]]
+"""Checkpoint format and deployment, by layer kind."""
+
+
+class Release(NamedTuple):
+    """A range of releases (first included, `below` excluded) whose choice is asked in the same way.
+
+    `modules` are imported once, before the children are forked; `warm` too, where they
+    can be, to save time alone. `kinds`: how each layer kind is asked;
+    `asked_for`: with which layer. `reachable`: its own question for NVIDIA's repository of cubins;
+    `state_reachable` answers it from then on.
+    """
+
+    first: tuple[int, ...]
+    below: tuple[int, ...]
+    modules: tuple[str, ...]
+    warm: tuple[str, ...]
+    kinds: Mapping[str, Ask]
+    asked_for: Configuration
+    reachable: Callable[[], bool]
+    state_reachable: Callable[[bool], None]
+
+
+def _oracle(first: tuple[int, ...], below: tuple[int, ...]) -> Release:
+    return Release(
+        first,
+        below,
+        vllm_oracle.MODULES,
+        vllm_oracle.WARM,
+        vllm_oracle.KINDS,
+        vllm_oracle.ASKED_FOR,
+        vllm_oracle.reachable,
+        vllm_oracle.state_reachable,
+    )
+
+
+RELEASES = (_oracle((0, 27, 1), (0, 28, 0)), _oracle((0, 33, 0), (0, 34, 0)))
+"""Only ranges of which a release was asked: what lies between them is not guessed at."""
+
+_FINAL = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post\d+)?(?:\+\S+)?")
+
+
+def adapter(version: str) -> Release | None:
+    """Return how a release of vLLM is asked; None for one that is not known, pre-releases included."""
+    found = _FINAL.fullmatch(version)
+    if found is None:
+        return None
+    number = tuple(int(part) for part in found.groups())
+    return next((r for r in RELEASES if r.first <= number < r.below), None)
+
+
+def known() -> str:
+    """Name the releases that can be asked, for a message."""
+    return ", ".join(f"{_dotted(r.first)} up to {_dotted(r.below)}" for r in RELEASES)
+
+
+def _dotted(number: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in number)

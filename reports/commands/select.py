@@ -1,0 +1,128 @@
+"""`nvfp4-matrix select`: ask an installed stack which kernels it would choose."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from matrix.vocabulary import ENVIRONMENTS, Environment
+
+if TYPE_CHECKING:
+    from matrix.cell import Report
+    from matrix.knowledge import Knowledge
+    from matrix.selection import Selection
+    from matrix.target import Target
+
+EXAMPLES = """\b
+Examples:
+  nvfp4-matrix select --python .venv
+  nvfp4-matrix select --python .venv/bin/python --target sm121 --candidates
+  nvfp4-matrix select --python .venv --json > selection.json
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--python",
+    "place",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A Python or its environment, with vLLM in it; else the active one.",
+)
+@click.option("--target", "targets", multiple=True, metavar="TARGET", help="sm120, sm121, …")
+@click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    type=click.Choice(ENVIRONMENTS),
+    help="slim: what pip installs; devel: plus nvcc and ninja.",
+)
+@click.option(
+    "--cubins",
+    type=click.Choice(["ask", "reachable", "unreachable"]),
+    default="ask",
+    show_default=True,
+    help="Whether NVIDIA's repository of cubins can be reached, or ask it.",
+)
+@click.option("--candidates", is_flag=True, help="Tell what every candidate said.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def select(
+    *,
+    place: Path | None,
+    targets: tuple[str, ...],
+    environments: tuple[Environment, ...],
+    cubins: str,
+    candidates: bool,
+    as_json: bool,
+) -> None:
+    """Tell which kernels an installed vLLM would choose on each target, without a GPU.
+
+    Nothing is installed there and nothing in it is changed.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from matrix.errors import ToolError  # noqa: PLC0415
+    from matrix.evidence.interpreter import ask, interpreter  # noqa: PLC0415
+    from matrix.knowledge import Knowledge  # noqa: PLC0415
+    from matrix.selection import selection  # noqa: PLC0415
+    from reports.selection import render  # noqa: PLC0415
+
+    knowledge = Knowledge.load()
+    asked = [knowledge.configuration.target(name) for name in dict.fromkeys(targets)]
+    gpus = [t for t in knowledge.configuration.targets if t in asked or not asked]
+    python = interpreter(place)
+    told = ask(python, _request(gpus, environments or ENVIRONMENTS, cubins))
+    try:
+        made = selection(told, gpus, knowledge.configuration.paths.paths)
+    except msgspec.ValidationError as error:
+        raise ToolError(f"{python} gave an answer of another shape: {error}") from error
+    made = _contradicted(made, gpus, knowledge)
+    if as_json:
+        click.echo(msgspec.json.encode(made).decode())
+    else:
+        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+        click.echo(render(made, candidates=candidates, width=width), nl=False)
+
+
+def _request(
+    gpus: Sequence[Target], environments: Sequence[Environment], cubins: str
+) -> dict[str, object]:
+    import os  # noqa: PLC0415
+
+    return {
+        "targets": [
+            {
+                "name": gpu.name,
+                "capability": divmod(gpu.capability, 10),
+                "product": gpu.products[0],
+                "shared_memory": gpu.shared_memory_bytes,
+            }
+            for gpu in gpus
+        ],
+        "environments": list(dict.fromkeys(environments)),
+        "cubins": cubins,
+        "jobs": min(os.cpu_count() or 1, 8),
+    }
+
+
+def _contradicted(made: Selection, gpus: Sequence[Target], knowledge: Knowledge) -> Selection:
+    from matrix.conflict import contradicted  # noqa: PLC0415
+
+    return contradicted(made, gpus, _published(made, gpus, knowledge))
+
+
+def _published(made: Selection, gpus: Sequence[Target], knowledge: Knowledge) -> Report | None:
+    """Return what is known of the same release as published; None where it is unknown, or pinned otherwise."""
+    name = f"vllm=={made.packages['vllm']}"
+    if name not in {stack.name for stack in knowledge.stacks}:
+        return None
+    report = knowledge.report(generated="", stacks=[name], targets=[gpu.name for gpu in gpus])
+    for pins in report.stacks[0].pins.values():
+        for package, version in made.packages.items():
+            if pins.get(package, version) != version.partition("+")[0]:
+                return None
+    return report

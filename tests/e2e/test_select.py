@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
+
+PYTHON = "3.12"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the real vLLM 0.33.0, 9 GB. certifi is freed, since an index may lag the requirement."""
+    folder = tmp_path_factory.mktemp("stack")
+    override = folder / "override.txt"
+    override.write_text("certifi\n")
+    stack = folder / "venv"
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "-q", "--python", PYTHON, str(stack)], check=True)
+    install = [*uv, "pip", "install", "-q", "--python", str(stack / "bin" / "python")]
+    wanted = ["vllm==0.33.0", "cuda-python>=13"]
+    subprocess.run([*install, "--override", str(override), *wanted], check=True)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def told(place: Path) -> dict[str, Any]:
+    code = "from reports.cli import main; main()"
+    command = [sys.executable, "-c", code, "select", "--python", str(place), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def selected(told: dict[str, Any], environment: str, kind: str) -> dict[str, str]:
+    targets = told["environments"][environment]["targets"]
+    return {name: answers[kind]["selected"] for name, answers in targets.items()}
+
+
+def test_the_dense_choice_is_the_one_that_vllm_makes(told: dict[str, Any]) -> None:
+    assert selected(told, "devel", "dense_w4a4") == {
+        "sm100": "FlashInferCuteDslNvFp4LinearKernel",
+        "sm103": "FlashInferCuteDslNvFp4LinearKernel",
+        "sm110": "FlashInferCutlassNvFp4LinearKernel",
+        "sm120": "FlashInferCutlassNvFp4LinearKernel",
+        "sm121": "FlashInferCutlassNvFp4LinearKernel",
+        "sm90": "HummingNvFp4LinearKernel",
+    }
+    slim = selected(told, "slim", "dense_w4a4")
+    assert slim.pop("sm90") == "HummingNvFp4LinearKernel"
+    assert set(slim.values()) == {"CutlassNvFp4LinearKernel"}
+
+
+def test_the_other_layer_kinds_are_answered(told: dict[str, Any]) -> None:
+    assert selected(told, "devel", "moe_w4a4")["sm121"] == "FLASHINFER_CUTLASS"
+    assert selected(told, "slim", "moe_w4a4")["sm121"] == "VLLM_CUTLASS"
+    assert selected(told, "slim", "moe_w4a16")["sm121"] == "MARLIN"
+    assert (
+        selected(told, "devel", "dense_w4a16")["sm100"] == "FlashInferCuteDslNvFp4W4A16LinearKernel"
+    )
+    assert selected(told, "slim", "kv_cache")["sm121"] == "FLASHINFER"
+
+
+def test_no_choice_is_without_a_path_and_none_is_unknown(told: dict[str, Any]) -> None:
+    for environment in told["environments"].values():
+        for answers in environment["targets"].values():
+            for answer in answers.values():
+                assert answer["outcome"] != "unknown"
+                assert answer["outcome"] == "none" or answer["path"]
+
+
+def test_every_question_together_takes_ten_seconds_at_most(told: dict[str, Any]) -> None:
+    assert told["seconds"]["questions"] <= 10
+
+
+def test_flashinfer_denies_what_vllm_claims(told: dict[str, Any]) -> None:
+    found = {
+        (each["name"], each["kind"]): each["targets"]
+        for each in told["contradictions"]
+        if each["layer"] == "dense_w4a4"
+    }
+    wanted = ["sm110", "sm120", "sm121", "sm90"]
+    assert found[("FlashInferTrtllmNvFp4LinearKernel", "packages-disagree")] == wanted
+
+
+def test_nothing_installed_was_changed(place: Path, told: dict[str, Any]) -> None:
+    assert told["packages"]["vllm"] == "0.33.0"
+    assert list(place.glob("lib/python*/site-packages/vllm/**/__pycache__")) == []

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from matrix.errors import ConfigurationError, ToolError
+from matrix.evidence import interpreter as module
+from matrix.evidence.interpreter import ask, interpreter, payload
+
+
+class MakeStack(Protocol):
+    def __call__(
+        self, version: str = "0.33.0", files: dict[str, str | None] | None = None
+    ) -> Path: ...
+
+
+REQUEST = {
+    "targets": [
+        {"name": f"sm{major}{minor}", "capability": [major, minor]}
+        for major, minor in ((9, 0), (10, 0), (11, 0), (12, 1))
+    ],
+    "environments": ["slim", "devel"],
+    "cubins": "ask",
+    "jobs": 2,
+}
+
+
+def asked(place: Path, **changed: Any) -> dict[str, Any]:
+    return ask(interpreter(place), {**REQUEST, **changed})
+
+
+def chosen(told: dict[str, Any], environment: str, target: str) -> dict[str, Any]:
+    answers = told["environments"][environment]["targets"][target]
+    return {kind: answer["selected"] for kind, answer in answers.items()}
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        str(file): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_every_layer_kind_is_asked_in_both_environments(make_stack: MakeStack) -> None:
+    told = asked(make_stack())
+    assert told["packages"]["vllm"] == "0.33.0"
+    assert chosen(told, "devel", "sm121") == {
+        "dense_w4a4": "FlashInferCutlassNvFp4LinearKernel",
+        "dense_w4a16": "MarlinNvFp4LinearKernel",
+        "moe_w4a4": "VLLM_CUTLASS",
+        "moe_w4a16": "MARLIN",
+        "kv_cache": "FLASHINFER",
+    }
+    assert chosen(told, "slim", "sm121")["dense_w4a4"] == "MarlinNvFp4LinearKernel"
+    assert chosen(told, "devel", "sm90")["dense_w4a4"] == "MarlinNvFp4LinearKernel"
+
+
+def test_candidates_and_flashinfer_say_why_not(make_stack: MakeStack) -> None:
+    told = asked(make_stack())["environments"]["slim"]["targets"]["sm121"]
+    said = {c["name"]: (c["supported"], c["reason"]) for c in told["dense_w4a4"]["candidates"]}
+    assert said == {
+        "FlashInferCutlassNvFp4LinearKernel": (False, "FlashInfer required"),
+        "RaisingLinearKernel": (None, "RuntimeError: two lines"),
+        "MarlinNvFp4LinearKernel": (True, ""),
+        "FlashInferTrtllmNvFp4LinearKernel": (True, "behind MarlinNvFp4LinearKernel in the list"),
+    }
+    own = {o["call"]: (o["supported"], o["reason"]) for o in told["dense_w4a4"]["flashinfer"]}
+    assert own["mm_fp4(cutlass)"] == (True, "")
+    assert own["mm_fp4(trtllm)"] == (False, "")
+    assert own["mm_fp4(cudnn)"] == (None, "ValueError: no cuDNN")
+    moe = {o["call"]: o["reason"] for o in told["moe_w4a4"]["flashinfer"]}
+    assert moe["cutlass_fused_moe"] == "it does not say for which GPUs it is"
+    assert moe["b12x_fused_moe"] == "this FlashInfer has no such operation"
+    experts = {c["name"]: c["reason"] for c in told["moe_w4a4"]["candidates"]}
+    assert experts["B12X"] == "ImportError: no b12x"
+    assert experts["MARLIN"] == "behind VLLM_CUTLASS in the list"
+
+
+def test_a_refusal_is_no_choice(make_stack: MakeStack) -> None:
+    told = asked(make_stack())["environments"]["devel"]["targets"]
+    assert told["sm90"]["moe_w4a4"]["outcome"] == "none"
+    assert "No NvFP4 MoE backend" in told["sm90"]["moe_w4a4"]["reason"]
+    assert told["sm100"]["kv_cache"]["outcome"] == "none"
+
+
+def test_a_target_whose_question_kills_the_interpreter_is_unknown_and_alone(
+    make_stack: MakeStack,
+) -> None:
+    told = asked(make_stack())["environments"]["devel"]["targets"]
+    assert {answer["outcome"] for answer in told["sm110"].values()} == {"unknown"}
+    assert told["sm110"]["kv_cache"]["reason"] == "the interpreter was ended by SIGABRT"
+    assert told["sm121"]["moe_w4a4"]["outcome"] == "chosen"
+
+
+@pytest.mark.parametrize(
+    ("wish", "reachable", "how"),
+    [
+        ("ask", False, "asked by vLLM itself, from this machine"),
+        ("reachable", True, "stated by who asked"),
+        ("unreachable", False, "stated by who asked"),
+    ],
+)
+def test_whether_cubins_were_reachable_is_told_and_decides(
+    make_stack: MakeStack, wish: str, reachable: bool, how: str
+) -> None:
+    told = asked(make_stack(), cubins=wish)
+    assert told["cubins"] == {"reachable": reachable, "how": how}
+    cache = told["environments"]["devel"]["targets"]["sm100"]["kv_cache"]
+    assert cache["selected"] == ("FLASHINFER" if reachable else None)
+
+
+def test_a_release_that_is_not_known_is_unknown_and_not_imported(make_stack: MakeStack) -> None:
+    told = asked(make_stack("0.34.0", {"vllm/__init__.py": "raise SystemExit('imported')"}))
+    answers = told["environments"]["slim"]["targets"]["sm121"]
+    assert {answer["outcome"] for answer in answers.values()} == {"unknown"}
+    assert "vLLM 0.34.0" in answers["kv_cache"]["reason"]
+    assert "0.33.0 up to 0.34.0" in answers["kv_cache"]["reason"]
+
+
+def test_a_question_that_moved_leaves_the_others(make_stack: MakeStack) -> None:
+    place = make_stack(files={"vllm/v1/attention/selector.py": ""})
+    told = asked(place)["environments"]["slim"]["targets"]["sm121"]
+    assert told["kv_cache"]["outcome"] == "unknown"
+    assert "AttentionSelectorConfig" in told["kv_cache"]["reason"]
+    assert told["moe_w4a4"]["outcome"] == "chosen"
+
+
+def test_nothing_in_the_environment_is_changed(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noting = "from pathlib import Path; Path('~/noted').expanduser().write_text('by an import')"
+    place, home = make_stack(files={"vllm/v1/__init__.py": noting}), tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    before = digest(place)
+    asked(place)
+    assert digest(place) == before
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "words"),
+    [
+        ({"torch": None}, ConfigurationError, "torch is not installed there"),
+        ({"vllm": None}, ConfigurationError, "vllm is not installed there"),
+        ({"vllm-0.33.0.dist-info": None}, ToolError, "without its metadata"),
+        ({"torch/version.py": "cuda = None"}, ToolError, "a build without CUDA"),
+        ({"torch/__init__.py": "import none"}, ToolError, "No module named 'none'"),
+        (
+            {"vllm/v1/attention/backends/flashinfer.py": "import lost"},
+            ToolError,
+            "vllm.v1.attention.backends.flashinfer cannot be imported",
+        ),
+        ({"vllm/__init__.py": "import os; os.abort()"}, ToolError, "ended by SIGABRT"),
+        ({"vllm/__init__.py": "raise SystemExit('gone')"}, ToolError, "exit code 1; gone"),
+    ],
+)
+def test_what_is_missing_or_broken_is_one_line(
+    make_stack: MakeStack, files: dict[str, str | None], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        asked(make_stack(files=files))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_environment_without_flashinfer_answers(make_stack: MakeStack) -> None:
+    place = make_stack(files={"flashinfer": None, "flashinfer_python-0.7.2.post1.dist-info": None})
+    told = asked(place)
+    assert set(told["packages"]) == {"vllm", "torch"}
+    own = told["environments"]["slim"]["targets"]["sm121"]["dense_w4a4"]["flashinfer"]
+    assert {o["supported"] for o in own} == {None}
+
+
+def test_what_is_no_interpreter_is_refused(tmp_path: Path) -> None:
+    liar = tmp_path / "liar"
+    liar.write_text("#!/bin/sh\necho hello\n")
+    text = tmp_path / "text"
+    text.write_text("hello")
+    liar.chmod(0o755)
+    for place in (liar, text, Path("/bin/ls")):
+        with pytest.raises(ConfigurationError, match="is no Python interpreter"):
+            interpreter(place)
+    with pytest.raises(ConfigurationError, match="is not there"):
+        interpreter(tmp_path)
+
+
+def test_an_old_python_is_named(tmp_path: Path) -> None:
+    old = tmp_path / "python3.8"
+    old.write_text("#!/bin/sh\necho nvfp4 3 8\n")
+    old.chmod(0o755)
+    with pytest.raises(ConfigurationError, match=r"Python 3\.8: 3\.9 or newer"):
+        interpreter(old)
+
+
+def test_a_script_that_starts_a_python_elsewhere_will_do(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    script = tmp_path / "in-image"
+    script.write_text(f'#!/bin/sh\nexec {make_stack()}/bin/python "$@"\n')
+    script.chmod(0o755)
+    assert chosen(asked(script), "devel", "sm121")["kv_cache"] == "FLASHINFER"
+
+
+def test_without_a_path_the_active_environment_is_meant(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_stack()
+    monkeypatch.setenv("VIRTUAL_ENV", str(place))
+    assert interpreter(None) == place / "bin" / "python"
+
+
+def test_an_interpreter_that_never_ends_is_stopped(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noted = tmp_path / "process"
+    hang = f"import os,time; open({str(noted)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    place = make_stack(files={"vllm/__init__.py": hang})
+    monkeypatch.setattr(module, "PATIENCE", 3.0)
+    with pytest.raises(ToolError, match="no answer within 3 s"):
+        asked(place)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted.read_text()), 0)
+
+
+def test_the_payload_is_one_file_of_the_standard_library(tmp_path: Path) -> None:
+    payload(tmp_path / "select.pyz")
+    with zipfile.ZipFile(tmp_path / "select.pyz") as archive:
+        names = archive.namelist()
+        text = "".join(archive.read(name).decode() for name in names)
+    assert "__main__.py" in names
+    assert "probes/selection/standin.py" in names
+    assert not any(word in text for word in ("import msgspec", "from matrix", "import requests"))

@@ -1,0 +1,2 @@
+class NvFp4LinearLayerConfig:
+    pass

@@ -1,0 +1,20 @@
+from enum import Enum
+from types import SimpleNamespace
+
+
+class MoEActivation(Enum):
+    SILU = "silu"
+
+
+class RoutingMethodType(Enum):
+    Renormalize = 1
+
+
+class FusedMoEParallelConfig:
+    @classmethod
+    def make_no_parallel(cls):
+        return cls()
+
+
+class FusedMoEConfig(SimpleNamespace):
+    pass

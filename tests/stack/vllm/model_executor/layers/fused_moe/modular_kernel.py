@@ -1,0 +1,5 @@
+from enum import Enum
+
+
+class FusedMoEActivationFormat(Enum):
+    Standard = 1

@@ -1,0 +1,2 @@
+kNvfp4Static = "nvfp4 static"
+kNvfp4Dynamic = "nvfp4 dynamic"
