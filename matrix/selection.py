@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -77,7 +78,10 @@ class EnvironmentChoices(Model, frozen=True, kw_only=True):
 
 
 class Cubins(Model, frozen=True, kw_only=True):
-    """Whether NVIDIA's repository of cubins could be reached, which decides some choices, and how that is known."""
+    """Whether NVIDIA's cubins can be had, which decides some choices, and how that is known.
+
+    They are reachable where flashinfer-cubin is installed, or the repository answers.
+    """
 
     reachable: bool | None
     how: str
@@ -160,13 +164,16 @@ def selection(told: Any, targets: Sequence[Target], paths: Sequence[Path]) -> Se
 def _completed(
     kind: LayerKind, choice: LayerChoice, target: Target, paths: Sequence[Path]
 ) -> LayerChoice:
-    """Find the path that was chosen. A KV cache is chosen by its backend, and its path by the family."""
+    """Find the path that was chosen.
+
+    A KV cache is chosen by its attention backend, whose module the path's source is, and the family.
+    """
     if choice.selected is None:
         return choice
     for path in paths:
-        named = kind == "kv_cache" or path.selector == choice.selected
+        name = PurePosixPath(path.source).stem.upper() if kind == "kv_cache" else path.selector
         fits = not path.families or target.family in path.families
-        if path.capability == CAPABILITY[kind] and named and fits:
+        if path.capability == CAPABILITY[kind] and name == choice.selected and fits:
             return msgspec.structs.replace(
                 choice, native=path.native, fallback=path.fallback, path=path.path
             )

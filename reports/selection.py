@@ -50,7 +50,7 @@ def _head(made: Selection) -> Iterator[str]:
             f"{', '.join(made.elsewhere)}: exists with another CPU alone; what its wheels hold may differ"
         )
     reachable = {True: "reachable", False: "not reachable", None: "not known to be reachable"}
-    yield f"cubins: NVIDIA's repository {reachable[made.cubins.reachable]} ({plain(made.cubins.how)})"
+    yield f"cubins of NVIDIA: {reachable[made.cubins.reachable]} ({plain(made.cubins.how)})"
     if made.seconds:
         yield "took " + ", ".join(f"{value:.1f} s {name}" for name, value in made.seconds.items())
 

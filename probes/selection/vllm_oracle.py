@@ -1,16 +1,17 @@
-"""vLLM with a list of kernel classes, an oracle for experts and attention backends behind the platform: 0.27.1 and 0.33."""
+"""vLLM with a list of kernel classes, an oracle for experts and attention backends behind the platform: 0.20.2, 0.27.1 and 0.33."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from probes.selection.answer import Answer, Candidate, words
+from probes.selection.answer import Answer, Candidate, unknown, words
 from probes.selection.stated import Gpu
 
 _LINEAR = "vllm.model_executor.kernels.linear"
@@ -147,6 +148,11 @@ def _said(logger: str) -> Iterator[list[str]]:
 def _dense(gpu: Gpu, *, weight_only: bool) -> Answer:
     del gpu  # the stated platform tells
     linear = _module(_LINEAR)
+    choose = linear.init_nvfp4_linear_kernel
+    if weight_only and "use_a16" not in inspect.signature(choose).parameters:
+        return unknown(
+            "this release has no choice to ask for: its W4A16 schemes call Marlin themselves"
+        )
     listed = linear._POSSIBLE_NVFP4_KERNELS[linear.PlatformEnum.CUDA]  # noqa: SLF001 - upstream's list has no public name
     asked = [
         Candidate(kind.__name__, supported=False, reason=_QUANTIZES, kernel=kind.__name__)
@@ -157,7 +163,7 @@ def _dense(gpu: Gpu, *, weight_only: bool) -> Answer:
     order = tuple(kind.__name__ for kind in listed)
     with _configured():
         try:
-            chosen = type(linear.init_nvfp4_linear_kernel(use_a16=weight_only)).__name__
+            chosen = type(choose(use_a16=True) if weight_only else choose()).__name__
         except (ValueError, AssertionError) as error:
             return Answer("none", reason=words(error), candidates=tuple(asked), order=order)
     exception = (
@@ -183,8 +189,11 @@ def _experts(gpu: Gpu, *, weight_only: bool) -> Answer:
     oracle, layer, keys = _module(_ORACLE), _module(f"{_MOE}.config"), _module(_KEYS)
     modular = _module(f"{_MOE}.modular_kernel")
     with _configured(), _said(_ORACLE) as lines:
+        sizes = dict(_EXPERTS)
+        if "intermediate_size" not in inspect.signature(layer.FusedMoEConfig).parameters:
+            sizes["intermediate_size_per_partition"] = sizes.pop("intermediate_size")
         config = layer.FusedMoEConfig(
-            **_EXPERTS,
+            **sizes,
             num_local_experts=_EXPERTS["num_experts"],
             num_logical_experts=_EXPERTS["num_experts"],
             activation=layer.MoEActivation.SILU,
@@ -250,9 +259,7 @@ def _cache(gpu: Gpu) -> Answer:
             attn_selector_config=config,
             num_heads=_HEADS,
         )
-        ranked = [
-            (found.priority, Candidate(found.backend.name, supported=True)) for found in valid
-        ]
+        ranked = [_valid(each) for each in valid]
         ranked += [
             (priority, Candidate(backend.name, supported=False, reason="; ".join(reasons)))
             for backend, (priority, reasons) in refused.items()
@@ -265,12 +272,18 @@ def _cache(gpu: Gpu) -> Answer:
             told = "no attention backend takes an NVFP4 cache of this kind"
             return Answer("none", reason=told, candidates=asked, order=order)
     kernel = path.rsplit(".", 1)[-1]
-    names = {_class(found.backend_class): found.backend.name for found in valid}
-    return Answer("chosen", names.get(kernel, kernel), "", "", asked, order)
+    able = [candidate for candidate in asked if candidate.supported]
+    name = next((each.name for each in able if each.kernel == kernel), kernel)
+    return Answer("chosen", name, kernel, "", asked, order)
 
 
-def _class(kind: Any) -> str:
-    return str(kind.__name__)
+def _valid(found: Any) -> tuple[int, Candidate]:
+    """Return rank and candidate of a valid backend: a record, or (up to 0.20) a pair."""
+    if hasattr(found, "backend_class"):
+        backend, rank, kind = found.backend, found.priority, found.backend_class
+    else:
+        (backend, rank), kind = found, found[0].get_class()
+    return rank, Candidate(backend.name, supported=True, kernel=kind.__name__)
 
 
 def reachable() -> bool:

@@ -47,7 +47,11 @@ def _oracle(first: tuple[int, ...], below: tuple[int, ...]) -> Release:
     )
 
 
-RELEASES = (_oracle((0, 27, 1), (0, 28, 0)), _oracle((0, 33, 0), (0, 34, 0)))
+RELEASES = (
+    _oracle((0, 20, 2), (0, 21, 0)),
+    _oracle((0, 27, 1), (0, 28, 0)),
+    _oracle((0, 33, 0), (0, 34, 0)),
+)
 """Only ranges of which a release was asked: what lies between them is not guessed at."""
 
 _FINAL = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post\d+)?(?:\+\S+)?")

@@ -70,6 +70,11 @@ def test_a_cache_takes_the_path_of_the_family() -> None:
     assert got["sm90"]["kv_cache"].path == "vllm.nvfp4-kv-cache-fa2-decode"
 
 
+def test_a_cache_that_another_backend_took_has_no_path() -> None:
+    got = made(told(kv_cache=choice("FLASH_ATTN"))).environments["slim"].targets["sm90"]["kv_cache"]
+    assert (got.path, got.native) == ("", None)
+
+
 def test_a_refusal_has_no_path() -> None:
     got = made(told(kv_cache=choice(None))).environments["slim"].targets["sm121"]["kv_cache"]
     assert (got.native, got.path, got.outcome) == (None, "", "none")

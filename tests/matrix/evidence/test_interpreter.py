@@ -237,3 +237,28 @@ def test_the_payload_is_one_file_of_the_standard_library(tmp_path: Path) -> None
     assert "__main__.py" in names
     assert "probes/selection/standin.py" in names
     assert not any(word in text for word in ("import msgspec", "from matrix", "import requests"))
+
+
+def test_an_older_release_of_the_same_kind_is_asked_as_it_asks(make_stack: MakeStack) -> None:
+    linear = "vllm/model_executor/kernels/linear/__init__.py"
+    layer = "vllm/model_executor/layers/fused_moe/config.py"
+    stack = Path(__file__).parents[2] / "stack"
+    old: dict[str, str | None] = {
+        linear: (stack / linear)
+        .read_text()
+        .replace("use_a16=False", "")
+        .replace("not use_a16 and", ""),
+        layer: (stack / layer)
+        .read_text()
+        .replace("intermediate_size,", "intermediate_size_per_partition,"),
+    }
+    told = asked(make_stack("0.20.2", old))["environments"]["devel"]["targets"]["sm121"]
+    assert told["dense_w4a4"]["selected"] == "FlashInferCutlassNvFp4LinearKernel"
+    assert told["dense_w4a16"]["outcome"] == "unknown"
+    assert "has no choice to ask for" in told["dense_w4a16"]["reason"]
+    assert told["moe_w4a4"]["selected"] == "VLLM_CUTLASS"
+
+
+def test_an_installed_cubin_package_answers_for_the_repository(make_stack: MakeStack) -> None:
+    told = asked(make_stack(files={"flashinfer_cubin.py": ""}))
+    assert told["cubins"] == {"reachable": True, "how": "flashinfer-cubin is installed"}

@@ -17,4 +17,5 @@ class FusedMoEParallelConfig:
 
 
 class FusedMoEConfig(SimpleNamespace):
-    pass
+    def __init__(self, intermediate_size, **more):
+        super().__init__(**more)
