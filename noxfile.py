@@ -60,6 +60,13 @@ def reference(session: nox.Session) -> None:
 
 
 @nox.session
+def installs(session: nox.Session) -> None:
+    """Ask a real vLLM what it would choose: installs one, 9 GB."""
+    install(session, "tests")
+    session.run("pytest", "tests/e2e", "-m", "install", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
     session.install(*LOCKED, *GROUPS["lint"])

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.network]
-
-PYTHON = "3.12"
+pytestmark = pytest.mark.install
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     override.write_text("certifi\n")
     stack = folder / "venv"
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "-q", "--python", PYTHON, str(stack)], check=True)
+    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(stack)], check=True)
     install = [*uv, "pip", "install", "-q", "--python", str(stack / "bin" / "python")]
     wanted = ["vllm==0.33.0", "cuda-python>=13"]
     subprocess.run([*install, "--override", str(override), *wanted], check=True)
