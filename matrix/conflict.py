@@ -96,14 +96,18 @@ def _fallbacks(made: Selection, gpus: Mapping[str, Target]) -> Iterator[Selectio
 
 
 def _incomplete(made: Selection, report: Report) -> Iterator[SelectionConflict]:
-    """Find chosen paths of which the published packages lack a piece, on a machine the target exists with."""
+    """Find chosen paths of which the published packages lack a piece.
+
+    Read are the wheels of the CPU that was asked on; for a target that has another, the wheels of that.
+    """
     told = {
         (cell.environment, cell.target, cell.capability, item.name): (cell, item)
         for cell in report.cells
+        if cell.machine == made.machine or cell.target in made.elsewhere
         for item in cell.evidence
         if item.kind == "path" and item.answer == "incomplete"
     }
-    found: dict[tuple[LayerKind, str, str], list[Place]] = {}
+    found: dict[tuple[LayerKind, str, str, str], list[Place]] = {}
     for place, choice in choices(made):
         key = place.environment, place.target, CAPABILITY[place.layer], choice.path
         if key not in told:
@@ -116,8 +120,9 @@ def _incomplete(made: Selection, report: Report) -> Iterator[SelectionConflict]:
             if each.kind == "piece" and each.name in pieces and each.answer in ("no", "trap")
         )
         why = lacking or item.text
-        found.setdefault((place.layer, choice.selected or "", why), []).append(place)
-    for (layer, name, why), places in found.items():
+        group = place.layer, choice.selected or "", cell.machine, why
+        found.setdefault(group, []).append(place)
+    for (layer, name, machine, why), places in found.items():
         yield SelectionConflict(
             kind="selected-incomplete",
             layer=layer,
@@ -126,7 +131,7 @@ def _incomplete(made: Selection, report: Report) -> Iterator[SelectionConflict]:
             targets=_names(places),
             text=(
                 f"vLLM would choose {name} on {', '.join(_names(places))} "
-                f"({', '.join(_environments(places))}), and it is not complete there: {why}."
+                f"({', '.join(_environments(places))}), and with the wheels for {machine} it is not complete: {why}."
             ),
             read=(*_read(made, f"vllm {name}"), "the ledger's records of the published wheels"),
         )

@@ -47,7 +47,7 @@ def _head(made: Selection) -> Iterator[str]:
     yield f"{pins}; asked on {made.machine}, no GPU"
     if made.elsewhere:
         yield (
-            f"{', '.join(made.elsewhere)}: exists with another CPU alone; what its wheels hold may differ"
+            f"with another CPU alone: {', '.join(made.elsewhere)}; the wheels for that may answer otherwise"
         )
     reachable = {True: "reachable", False: "not reachable", None: "not known to be reachable"}
     yield f"cubins of NVIDIA: {reachable[made.cubins.reachable]} ({plain(made.cubins.how)})"

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from probes.selection.answer import Answer, Candidate, unknown, words
 from probes.selection.stated import Gpu
@@ -100,6 +100,8 @@ _WEIGHT_ONLY = (
 )
 """The classes that `init_nvfp4_linear_kernel` allows a W4A16 checkpoint: written in its body, so repeated here."""
 
+NO_CHOICE = "this release has no choice to ask for: its W4A16 schemes call Marlin themselves"
+
 _QUANTIZES = "it quantizes activations: not for a W4A16 checkpoint"
 
 CALLS = {
@@ -150,9 +152,7 @@ def _dense(gpu: Gpu, *, weight_only: bool) -> Answer:
     linear = _module(_LINEAR)
     choose = linear.init_nvfp4_linear_kernel
     if weight_only and "use_a16" not in inspect.signature(choose).parameters:
-        return unknown(
-            "this release has no choice to ask for: its W4A16 schemes call Marlin themselves"
-        )
+        return unknown(NO_CHOICE)
     listed = linear._POSSIBLE_NVFP4_KERNELS[linear.PlatformEnum.CUDA]  # noqa: SLF001 - upstream's list has no public name
     asked = [
         Candidate(kind.__name__, supported=False, reason=_QUANTIZES, kernel=kind.__name__)
@@ -245,6 +245,8 @@ def _potential(lines: list[str]) -> tuple[str, ...]:
 
 def _cache(gpu: Gpu) -> Answer:
     del gpu
+    if "nvfp4" not in get_args(_module("vllm.config.cache").CacheDType):
+        return Answer("none", reason="this release has no nvfp4 among its --kv-cache-dtype values")
     selector = _module(_SELECTOR)
     platform = _module("vllm.platforms").current_platform
     config = selector.AttentionSelectorConfig(

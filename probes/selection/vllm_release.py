@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from probes.selection import vllm_oracle
+from probes.selection import vllm_inline, vllm_oracle
 from probes.selection.answer import Answer
 from probes.selection.stated import Gpu
 
@@ -34,13 +34,18 @@ class Release(NamedTuple):
     state_reachable: Callable[[bool], None]
 
 
-def _oracle(first: tuple[int, ...], below: tuple[int, ...]) -> Release:
+def _oracle(
+    first: tuple[int, ...],
+    below: tuple[int, ...],
+    modules: tuple[str, ...] = vllm_oracle.MODULES,
+    kinds: Mapping[str, Ask] = vllm_oracle.KINDS,
+) -> Release:
     return Release(
         first,
         below,
-        vllm_oracle.MODULES,
+        modules,
         vllm_oracle.WARM,
-        vllm_oracle.KINDS,
+        kinds,
         vllm_oracle.ASKED_FOR,
         vllm_oracle.reachable,
         vllm_oracle.state_reachable,
@@ -48,6 +53,7 @@ def _oracle(first: tuple[int, ...], below: tuple[int, ...]) -> Release:
 
 
 RELEASES = (
+    _oracle((0, 19, 1), (0, 20, 0), vllm_inline.MODULES, vllm_inline.KINDS),
     _oracle((0, 20, 2), (0, 21, 0)),
     _oracle((0, 27, 1), (0, 28, 0)),
     _oracle((0, 33, 0), (0, 34, 0)),

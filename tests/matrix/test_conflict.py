@@ -9,6 +9,7 @@ from matrix.cell import Cell, Item, Report
 from matrix.configuration import Configuration
 from matrix.conflict import contradicted
 from matrix.selection import Selection, selection
+from matrix.vocabulary import MACHINES
 
 CONFIGURATION = Configuration()
 
@@ -152,3 +153,27 @@ def test_a_chosen_path_without_its_pieces_is_a_contradiction() -> None:
     assert "b: no image" in whole.contradictions[0].text
     assert "of another path" not in whole.contradictions[0].text
     assert whole.contradictions[0].environments == ("slim",)
+    assert "wheels for aarch64" in whole.contradictions[0].text
+
+
+def test_the_wheels_of_another_cpu_say_nothing_of_a_target_that_has_this_one() -> None:
+    item = Item(kind="path", name="vllm.cutlass-dense", answer="incomplete", text="Cutlass: a")
+    cells = tuple(
+        Cell(
+            stack="vllm==0.33.0",
+            target="sm100",
+            machine=machine,
+            environment="slim",
+            capability="gemm",
+            declared="yes",
+            compiled="no",
+            selected="not_asked",
+            executed="missing",
+            verdict="broken",
+            reason="no_kernel_image",
+            evidence=(item,) if machine == "aarch64" else (),
+        )
+        for machine in MACHINES
+    )
+    report = Report(generated="", targets=(), stacks=(), cells=cells, contradictions=())
+    assert found(told(dense_w4a4=choice("CutlassNvFp4LinearKernel")), report) == []

@@ -262,3 +262,29 @@ def test_an_older_release_of_the_same_kind_is_asked_as_it_asks(make_stack: MakeS
 def test_an_installed_cubin_package_answers_for_the_repository(make_stack: MakeStack) -> None:
     told = asked(make_stack(files={"flashinfer_cubin.py": ""}))
     assert told["cubins"] == {"reachable": True, "how": "flashinfer-cubin is installed"}
+
+
+def test_a_release_without_kernel_classes_is_asked_by_its_function(make_stack: MakeStack) -> None:
+    utilities = "vllm/model_executor/layers/quantization/utils/nvfp4_utils.py"
+    text = (
+        "from enum import Enum\n"
+        "from vllm.utils.flashinfer import has_flashinfer\n"
+        "class NvFp4LinearBackend(Enum):\n"
+        "    VLLM_CUTLASS = 1\n    FLASHINFER_CUTLASS = 2\n    MARLIN = 3\n    FBGEMM = 4\n"
+        "def cutlass_fp4_supported(): return False\n"
+        "def is_fp4_marlin_supported(): return True\n"
+        "def select_nvfp4_linear_backend():\n"
+        "    chosen = 'FLASHINFER_CUTLASS' if has_flashinfer() else 'MARLIN'\n"
+        "    return NvFp4LinearBackend[chosen]\n"
+    )
+    dtypes = "from typing import Literal\nCacheDType = Literal['auto', 'fp8']\n"
+    place = make_stack("0.19.1", {utilities: text, "vllm/config/cache.py": dtypes})
+    told = asked(place)["environments"]
+    assert chosen({"environments": told}, "devel", "sm121")["dense_w4a4"] == "FLASHINFER_CUTLASS"
+    slim = told["slim"]["targets"]["sm121"]
+    assert slim["dense_w4a4"]["selected"] == "MARLIN"
+    said = {c["name"]: (c["supported"], c["reason"]) for c in slim["dense_w4a4"]["candidates"]}
+    assert said["VLLM_CUTLASS"] == (False, "its check says no, without a reason")
+    assert said["FBGEMM"] == (None, "not asked: it is taken on request alone")
+    assert slim["dense_w4a16"]["outcome"] == "unknown"
+    assert "no nvfp4 among its --kv-cache-dtype values" in slim["kv_cache"]["reason"]

@@ -1,0 +1,3 @@
+from typing import Literal
+
+CacheDType = Literal["auto", "fp8", "nvfp4"]
