@@ -212,7 +212,8 @@ def _by_nvcc(s: Situation, piece: Piece, environment: Environment, where: str) -
         text = "source; which CUDA toolkit belongs to the stack's torch is not known"
         return PieceAnswer(piece.piece, "unknown", told, "not_measured", text, where)
     if not s.cuda or not _reaches(s.cuda, s.target.first_cuda):
-        text = f"source; {s.target.name} needs nvcc {s.target.first_cuda}, the stack's is {s.cuda}"
+        has = f"the stack's is {s.cuda}" if s.cuda else "the stack's torch has no CUDA"
+        text = f"source; {s.target.name} needs nvcc {s.target.first_cuda}, {has}"
         return PieceAnswer(piece.piece, "no", told, "ptxas_too_old", text, where)
     text = f"source; compiled by nvcc {s.cuda} at run time"
     return PieceAnswer(piece.piece, "yes", told, text=text, where=where)
