@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from matrix.architecture import loadable, translatable
 from matrix.held import Held
 from matrix.stack import Stack
 from matrix.target import Target
 from matrix.vocabulary import Answer, Reason
+
+NOT_LOADABLE: Final[tuple[Reason, ...]] = (
+    "no_wheel",
+    "conflicting_pins",
+    "torch_without_cuda",
+    "torch_without_target",
+    "cuda_mismatch",
+    "import_error",
+)
+"""Reasons that hold for a whole stack on a machine: nothing of it runs there, no fallback either."""
 
 
 def imports(  # noqa: PLR0911 - one arm a way to fail

@@ -6,19 +6,12 @@ from collections.abc import Collection
 from typing import Final
 
 from matrix.cell import Cell, Report
+from matrix.imports import NOT_LOADABLE
 from matrix.model import Model
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment, Machine, Reason, Verdict
 
 INCOMPLETE: Final[tuple[Verdict, ...]] = ("broken", "unavailable")
 """Verdicts that say that a path is known to be incomplete, so that running it would teach nothing."""
-
-NOT_LOADABLE: Final[tuple[Reason, ...]] = (
-    "no_wheel",
-    "torch_without_cuda",
-    "cuda_mismatch",
-    "import_error",
-)
-"""Reasons that hold for a whole stack on a machine: nothing of it runs there, no fallback either."""
 
 
 class Job(Model, frozen=True, kw_only=True):

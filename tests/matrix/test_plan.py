@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.cell import Cell, Report, StackSummary, TargetSummary
-from matrix.plan import INCOMPLETE, NOT_LOADABLE, Job, Plan, labels, plan
+from matrix.imports import NOT_LOADABLE
+from matrix.plan import INCOMPLETE, Job, Plan, labels, plan
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment, Machine, Reason, Verdict
 
 STACKS = ("vllm==0.33.0", "vllm==0.9.2", "spark-nightly")
