@@ -53,8 +53,8 @@ def chapters(
 
 def path_state(
     path: Path, situation: Situation, environment: Environment
-) -> tuple[PathState, tuple[PieceAnswer, ...], Answer]:
-    """Fold one path's pieces on one target; also gives the pieces' answers and the gate's."""
+) -> tuple[PathState, tuple[PieceAnswer, ...]]:
+    """Fold one path's pieces on one target; also gives the pieces' answers."""
     said: Answer = situation.gate(path.gate, environment) if path.gate else "yes"
     pieces = tuple(situation.availability(name, environment) for name in path.pieces)
     considered: Answer = said
@@ -79,7 +79,7 @@ def path_state(
         path.fallback,
         on_request=bool(path.on_request),
     )
-    return state, pieces, said
+    return state, pieces
 
 
 @dataclass
@@ -161,7 +161,7 @@ def assess(
             states: list[PathState] = []
             items = [basis, *replaced]
             for path in chapter.paths:
-                state, pieces, _ = path_state(path, situation, environment)
+                state, pieces = path_state(path, situation, environment)
                 states.append(state)
                 if path.native:
                     items += _path_items(evidence, path, state, pieces, environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matrix.assess import Chapter, path_state
+from matrix.assess import Chapter
 from matrix.cell import Contradiction
 from matrix.gate import GateAnswer
 from matrix.path import Path
@@ -55,7 +55,7 @@ def _about_another(s: Situation, path: Path, chapter: Chapter) -> bool:
 def _of_path(s: Situation, capability: str, path: Path, claim: GateAnswer) -> Contradiction | None:
     lead, target = s.stack.lead, s.target.name
     said = {s.gate(claim.gate, environment) for environment in ENVIRONMENTS}
-    _, pieces, _ = path_state(path, s, "devel")
+    pieces = [s.availability(name, "devel") for name in path.pieces]
     own = f"{lead.package} {lead.version}"
     claimed = f"{own} says yes to {path.selector} on {target}"
     if "yes" in said:

@@ -39,7 +39,8 @@ class Situation:
 
     `cuda` is the toolkit of the stack's torch ("13.0"; "" is a CPU build; None is not known).
     `pieces` are all entries of the data by name; `defects` those of this target and machine.
-    `floors`: the CUDA runtime that a gate asks for besides. `superseded`: wheels of the same release that pip passes over for the leading one's build tag.
+    `floors`: the CUDA runtime that a gate asks for besides. `superseded`: wheels of the same release that
+    pip passes over for the leading one's build tag.
     """
 
     stack: Stack
