@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import msgspec
 from packaging.version import Version
@@ -27,6 +26,7 @@ from matrix.measurement import Progress, Watch, measure, measured
 from matrix.published import LISTING, Listing, listing_of
 from matrix.rules import rules_digest
 from matrix.vocabulary import MACHINES
+from matrix.wholefile import write
 
 Files = Mapping[str, Sequence[WheelFile]]
 """The wheels that the index lists, by package."""
@@ -145,19 +145,9 @@ def keep_listing(folder: Path, listing: Listing) -> Path:
     text = msgspec.json.format(msgspec.json.encode(listing), indent=1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            try:
-                file.write(text + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-                part.chmod(0o644)
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
+    write(path, text + b"\n")
     return path
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import msgspec
 from packaging.version import InvalidVersion, Version
@@ -14,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.evidence.record import WheelEvidence
 from matrix.vocabulary import MACHINES
+from matrix.wholefile import write
 
 FOLDER = Path(__file__).parent / "ledger"
 
@@ -60,19 +57,11 @@ class Ledger:
         """
         path = self.folder / evidence.package / f"{evidence.filename}.json"
         text = msgspec.json.format(msgspec.json.encode(evidence), indent=1)
-        with _disk(path):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                part = Path(file.name)
-                try:
-                    file.write(text + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                    part.chmod(0o644)
-                    part.replace(path)
-                except BaseException:
-                    part.unlink(missing_ok=True)
-                    raise
+        except OSError as error:
+            raise OutsideError(f"{path}: {error.strerror}") from error
+        write(path, text + b"\n")
         return path
 
     def _load(self, path: Path) -> WheelEvidence:
@@ -100,11 +89,3 @@ def _order(record: WheelEvidence) -> tuple[str, Version, int, int, str]:
     digits = record.build[: len(record.build) - len(record.build.lstrip("0123456789"))]
     machine = MACHINES.index(record.machine) if record.machine in MACHINES else len(MACHINES)
     return (record.package, Version(record.version), machine, int(digits or -1), record.filename)
-
-
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutsideError(f"{path}: {error.strerror}") from error

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final
 
-from matrix.errors import ConfigurationError, OutsideError
+from matrix.errors import ConfigurationError
 from matrix.model import Model
+from matrix.wholefile import special
 
 _PINNED: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)(.*)$")
 
@@ -50,34 +50,8 @@ def check_place(path: Path) -> None:
             raise ConfigurationError(f"{path}: no folder to write that file into")
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
-    if not os.access(path if _special(path) else folder, os.W_OK):
+    if not os.access(path if special(path) else folder, os.W_OK):
         raise ConfigurationError(f"{path}: it, or its folder, cannot be written to")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, a pipe or device as it is. Raises OutsideError."""
-    part = None
-    try:
-        if _special(path):
-            path.write_text(text, encoding="utf-8")
-            return
-        with NamedTemporaryFile(
-            "w", dir=path.absolute().parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            part = Path(file.name)
-            file.write(text)
-        part.chmod(0o644)
-        part.replace(path)
-    except OSError as error:
-        raise OutsideError(f"{path}: {error.strerror}") from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def _special(path: Path) -> bool:
-    """Say whether this is a pipe or a device, which must not be replaced by a file."""
-    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _entries(text: str) -> Iterator[tuple[str, str, int]]:

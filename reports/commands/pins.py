@@ -225,6 +225,7 @@ def _lock(
     from matrix.derive import PYTHON  # noqa: PLC0415
     from matrix.evidence import lock, lockfile  # noqa: PLC0415
     from matrix.evidence.pipconfig import read_pip_config  # noqa: PLC0415
+    from matrix.wholefile import write  # noqa: PLC0415
     from reports.text import plain  # noqa: PLC0415
 
     python = python or PYTHON
@@ -244,7 +245,8 @@ def _lock(
         f"Locked by nvfp4-matrix on {datetime.now(UTC):%Y-%m-%d}. Install: {install}",
     )
     # One line each, whatever a name holds: what follows a line's end would be pip's to obey.
-    lockfile.write(file, "".join(f"# {plain(line)}\n" for line in header) + made.text)
+    text = "".join(f"# {plain(line)}\n" for line in header) + made.text
+    write(file, text.encode())
     click.echo(plain(f"{file}: {len(made.versions)} packages"), err=True)
     judged = {pin.package: pin.version for pin in knowledge.resolve(named, machine).pins}
     for difference in lockfile.differences(made.versions, judged):

@@ -7,7 +7,6 @@ import shutil
 import stat
 import sys
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
@@ -156,25 +155,15 @@ def _render(
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, with the mode that it has; a pipe or device is written as it is."""
+    """Write a file, behind a link where it is one, with the mode that it has."""
+    from matrix.wholefile import write  # noqa: PLC0415
+
     try:
         path = path.resolve()
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        with NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-            part = Path(file.name)
-            try:
-                file.write(text)
-                file.flush()
-                part.chmod(mode)
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
+    write(path, text.encode(), mode=mode)
 
 
 def _now() -> str:

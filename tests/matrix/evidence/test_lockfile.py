@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from matrix.errors import ConfigurationError, OutsideError
-from matrix.evidence.lockfile import Lock, check_place, differences, write
+from matrix.evidence.lockfile import Lock, check_place, differences
+from matrix.wholefile import write
 
 TEXT = """\
 # vllm==0.33.0 for sm121
@@ -52,8 +53,8 @@ def test_differences_tell_another_version_and_an_absent_package() -> None:
 
 def test_a_lock_is_written_whole_and_readable_by_others(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
-    write(file, TEXT)
-    write(file, TEXT + "# again\n")
+    write(file, TEXT.encode())
+    write(file, (TEXT + "# again\n").encode())
     assert file.read_text("utf-8") == TEXT + "# again\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert list(tmp_path.iterdir()) == [file]
@@ -73,7 +74,7 @@ def test_what_stops_the_writing_leaves_the_old_lock_and_nothing_beside_it(
     monkeypatch.setattr(tempfile._TemporaryFileWrapper, "write", stop, raising=False)
     kind = OutsideError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(kind) as told:
-        write(file, TEXT)
+        write(file, TEXT.encode())
     if kind is OutsideError:
         assert str(told.value) == f"{file}: No space left on device"
     assert file.read_text("utf-8") == "old"
@@ -84,7 +85,7 @@ def test_a_folder_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(OutsideError, match="Is a directory"):
-        write(folder, TEXT)
+        write(folder, TEXT.encode())
     assert list(tmp_path.rglob("*")) == [folder]
 
 
@@ -93,7 +94,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     check_place(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write(pipe, TEXT)
+    write(pipe, TEXT.encode())
     assert os.read(reader, 10_000).decode() == TEXT
     os.close(reader)
     assert pipe.is_fifo()
@@ -101,10 +102,10 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 def test_a_device_is_written_as_it_is() -> None:
     check_place(Path("/dev/null"))
-    write(Path("/dev/null"), TEXT)
+    write(Path("/dev/null"), TEXT.encode())
     assert Path("/dev/null").is_char_device()
     with pytest.raises(OutsideError, match="/dev/full: No space left on device"):
-        write(Path("/dev/full"), TEXT)
+        write(Path("/dev/full"), TEXT.encode())
 
 
 @pytest.mark.parametrize(
