@@ -1,0 +1,74 @@
+"""`@check`: mark a test function as a probe of an operation, with the loads that it sweeps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from probes.case import Case, Value
+from probes.finding import Finding
+from probes.request import Request
+from probes.subject import Charged, Offers
+
+Load = Mapping[str, Value]
+Loads = Callable[[Request], Iterable[Load]]
+Probe = Callable[[Charged, Case, Request], Finding]
+
+_F = TypeVar("_F", bound=Callable[..., Finding])
+_MARK: Final = "nvfp4_check"
+_HERE: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `@check` wrote down: the operation, and the loads for a request."""
+
+    operation: str
+    loads: Loads
+
+
+def check(operation: str, loads: Loads) -> Callable[[_F], _F]:
+    """Mark a function `test_<name>(subject, case, request)` of `probes/suite` as a probe.
+
+    It becomes a case for each backend that the subject offers for `operation`, and each load.
+    """
+
+    def mark(function: _F) -> _F:
+        setattr(function, _MARK, Check(operation, loads))
+        return function
+
+    return mark
+
+
+def checked(function: Any) -> Check | None:
+    """Return what `@check` wrote on a function, None for another."""
+    found = getattr(function, _MARK, None)
+    return found if isinstance(found, Check) else None
+
+
+def cases(name: str, found: Check, offers: Offers, request: Request) -> list[Case]:
+    """Return the cases of the probe `name`, in order; none where the subject lacks the operation.
+
+    A load may name its `backend`, for one alone.
+    """
+    made = []
+    for backend in offers.get(found.operation, ()):
+        for load in found.loads(request):
+            if load.get("backend", backend) == backend:
+                told = {key: value for key, value in load.items() if key != "backend"}
+                made.append(Case(name, found.operation, backend, told))
+    return [case for case in made if not request.only or case.probe.startswith(tuple(request.only))]
+
+
+@cache
+def digest(suite_file: str) -> str:
+    """Hash a probe's code: the file it stands in, and all that every probe shares. A changed check is another one."""
+    shared = sorted(file for file in _HERE.glob("*.py"))
+    content = hashlib.sha256()
+    for file in (*shared, Path(suite_file)):
+        content.update(file.read_bytes().replace(b"\r\n", b"\n"))
+    return content.hexdigest()

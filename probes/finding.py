@@ -1,0 +1,62 @@
+"""What a probe found. One that contradicts itself cannot be built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+STATUSES: Final = ("pass", "fallback", "slow", "fail", "skip", "error", "missing")
+"""The closed list that results know (matrix/verdict.py)."""
+
+Metrics = Mapping[str, tuple[float, str]]
+"""Number and unit by name, as `Result.metrics` of matrix/result.py holds them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one probe found on one case; the fields of matrix/result.py's `Result` that a probe decides.
+
+    `status` is one of STATUSES, `reason` a word of `probes.reason`, "" for a pass. `kernels`: what ran, by the
+    profiler. `advertised`: what the package says it would run. `marks`: what the finding does not show. `metrics`:
+    number and unit by name. `digests`: SHA-256 of outputs by name, to compare targets with each other. `seeds` of
+    the inputs. `durations`: seconds, by what took them. `text`: one sentence.
+
+    Raises ValueError for a contradiction: a pass with a reason or without metrics or kernels, anything else
+    without a reason, a number that is not finite.
+    """
+
+    status: str
+    reason: str = ""
+    text: str = ""
+    kernels: tuple[str, ...] = ()
+    advertised: str = ""
+    marks: tuple[str, ...] = ()
+    metrics: Metrics = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    durations: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if fault := self._contradiction():
+            raise ValueError(f"status {self.status}: {fault}")
+
+    def _contradiction(self) -> str:
+        if self.status not in STATUSES:
+            return "is none"
+        for name, (value, _) in self.metrics.items():
+            if not math.isfinite(value):
+                return f"{name} is not finite"
+        if self.status == "pass":
+            return self._unearned()
+        return "" if self.reason else "a reason has to say why it is no pass"
+
+    def _unearned(self) -> str:
+        if self.reason:
+            return "it has no reason"
+        if not self.metrics:
+            return "its metrics are missing"
+        if not self.kernels and "kernels-unproven" not in self.marks:
+            return "no kernel is named, and it is not marked kernels-unproven"
+        return ""

@@ -1,0 +1,210 @@
+"""The pytest plugin: plan cases from `@check`, run each in a process of its own, write its line before the next."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import torch
+
+from probes import conditions, lines, watch
+from probes.apart import Ending, apart
+from probes.case import Case
+from probes.check import cases, checked, digest
+from probes.finding import Finding
+from probes.judge import refused
+from probes.reason import of_death, of_exception, words
+from probes.request import Request
+from probes.subject import Charged, ChargedError, NotOfferedError
+
+DISK: Final = 74
+"""Exit code where results could not be written: EX_IOERR of sysexits.h."""
+
+_FOUND: Final = pytest.StashKey[Finding]()
+_SUFFIX: Final = "test_"
+
+
+class Probes:
+    """One run: `request` says of what; `adapter` is the module of the subject."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.adapter = importlib.import_module(f"probes.subjects.{request.subject}")
+        self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-"))
+        self.broken: Finding | None = None
+        self._planned: list[tuple[Case, str]] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make a test of every case of a probe."""
+        if found := checked(metafunc.function):
+            name = f"{metafunc.module.__name__.split('.')[-1]}.{metafunc.function.__name__}"
+            name = name.replace(_SUFFIX, "")
+            made = cases(name, found, self.adapter.OFFERS, self.request)
+            metafunc.parametrize("case", made, ids=[case.name for case in made])
+
+    @pytest.fixture
+    def subject(self) -> None:
+        """Stand for the subject, which is made in the process of the probe."""
+
+    @pytest.fixture
+    def run(self) -> Request:
+        """Give a probe what the run is asked to do."""
+        return self.request
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out what an earlier attempt has finished."""
+        done = frozenset(self.request.done)
+        self._planned = [_planned(item) for item in items]
+        items[:] = [item for item in items if identity(_planned(item)[0]) not in done]
+
+    def pytest_runtestloop(self) -> None:
+        """See in a child whether the package can be imported, then open the run: what is planned, and where."""
+        self.broken, libraries = self._imported()
+        if not self.request.done:
+            told = {**conditions.here(self.request), "libraries": libraries}
+            self._write(lines.opening(self.request, self._planned, told))
+        if self.broken is None:
+            self.adapter.load()
+            watch.warm(torch.device(self.request.device))
+
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool:
+        """Run one case apart, and write its line."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        case, sha256 = _planned(item)
+        if self.broken is not None:
+            found, seconds = self.broken, 0.0
+        else:
+            ending = apart(
+                lambda: _in_child(item),
+                self.folder,
+                limit=_limit(item, self.request),
+                memory=self.request.memory,
+            )
+            found, seconds = concluded(ending), ending.seconds
+        line = lines.result(self.request, case, sha256, found)
+        line["durations"] = {"probe": round(seconds, 3), **line["durations"]}
+        self._write(line)
+        item.ihook.pytest_runtest_logreport(report=_report(item, found, seconds))
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Call a probe, and keep what it returns; what the package did wrong is a finding, too."""
+        if checked(pyfuncitem.function) is None:
+            return None
+        pyfuncitem.stash[_FOUND] = found = self._call(pyfuncitem)
+        if found.status not in ("pass", "skip"):
+            pytest.fail(f"{found.status} ({found.reason}): {found.text}", pytrace=False)
+        if found.status == "skip":
+            pytest.skip(found.text)
+        return True
+
+    def _call(self, item: pytest.Function) -> Finding:
+        try:
+            subject = Charged(self.adapter.make(torch.device(self.request.device)))
+            given = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001 - as pytest's own call does
+            found: Finding = item.obj(**{**given, "subject": subject})
+        except NotOfferedError as error:
+            return Finding(status="skip", reason="not_offered", text=str(error))
+        except ChargedError as error:
+            return refused(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 - a defect of the probe is a result, and never the product's fault
+            return Finding(status="error", reason="harness_error", text=words(error))
+        return found
+
+    def _imported(self) -> tuple[Finding | None, list[str]]:
+        """Say what keeps the package from being imported, None for nothing; and the libraries that it loads."""
+        ending = apart(self._load, self.folder, limit=self.request.limit, memory=None)
+        if ending.answer is None:
+            return concluded(ending, what="importing the package"), []
+        reason, text, libraries = ending.answer
+        return refused(reason, text) if reason else None, libraries
+
+    def _load(self) -> tuple[str, str, list[str]]:
+        try:
+            self.adapter.load()
+        except NotOfferedError as error:
+            return "not_offered", str(error), []
+        except Exception as error:  # noqa: BLE001 - whatever it raises is told
+            reason = of_exception(error)
+            unnamed = reason in ("failed", "not_compiled")
+            return "import_error" if unnamed else reason, words(error), []
+        return "", "", conditions.libraries()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        try:
+            lines.append(self.request.results, line)
+        except OSError as error:
+            raise pytest.exit.Exception(
+                f"{self.request.results}: {error.strerror}; what was measured before is kept", DISK
+            ) from error
+
+
+def concluded(ending: Ending, what: str = "the probe") -> Finding:
+    """Say what the ending of a process means where it gave no finding of its own."""
+    if ending.answer is not None:
+        return Finding(**ending.answer)
+    last = ending.printed.strip().splitlines()[-1:] or [""]
+    said = f"; last line: {last[0]}" if last[0] else ""
+    if ending.late:
+        return refused("hang", f"{what} was ended after {ending.seconds:.0f} s{said}")
+    if ending.signal:
+        reason = of_death(ending.signal, ending.printed, out_of_memory=ending.out_of_memory)
+        return refused(reason, f"{what} was ended by signal {ending.signal}{said}")
+    reason = of_exception(RuntimeError(ending.printed))
+    return refused(
+        "oom" if reason == "oom" or "MemoryError" in ending.printed else "harness_error",
+        f"{what} ended with exit code {ending.code} and no answer{said}",
+    )
+
+
+def identity(case: Case) -> str:
+    """Return a case's name in a request's `done`."""
+    return f"{case.probe}[{case.name}]"
+
+
+def _planned(item: pytest.Item) -> tuple[Case, str]:
+    call: Any = item
+    return call.callspec.params["case"], digest(str(item.path))
+
+
+def _limit(item: pytest.Item, request: Request) -> float:
+    """Return a probe's own limit in seconds (`@pytest.mark.limit(600)`), else the request's."""
+    mark = item.get_closest_marker("limit")
+    return float(mark.args[0]) if mark else request.limit
+
+
+def _in_child(item: pytest.Item) -> Any:
+    """Run one item by pytest's own protocol, fixtures included; return its finding as a dictionary."""
+    from _pytest.runner import runtestprotocol  # noqa: PLC0415 - as pytest-forked does; no public name
+
+    reports: Sequence[pytest.TestReport] = runtestprotocol(item, log=False)
+    found = item.stash.get(_FOUND, None)
+    if found is None:
+        said = next((str(report.longrepr) for report in reports if report.failed), "no finding")
+        found = Finding(status="error", reason="harness_error", text=said[-400:])
+    return found.__dict__ | {"metrics": dict(found.metrics), "digests": dict(found.digests)}
+
+
+def _report(item: pytest.Item, found: Finding, seconds: float) -> pytest.TestReport:
+    """Make pytest's report of a finding."""
+    outcome: Any = {"pass": "passed", "skip": "skipped"}.get(found.status, "failed")
+    said: Any = f"{found.status} ({found.reason}): {found.text}"
+    if found.status == "skip":
+        said = (str(item.path), 0, found.text)
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={},
+        outcome=outcome,
+        longrepr=None if found.status == "pass" else said,
+        when="call",
+        duration=seconds,
+    )
