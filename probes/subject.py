@@ -144,7 +144,7 @@ class Charged:
                 self.subject.synchronize()
             except (NotOfferedError, ChargedError):
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a package that leaves is no end of the run
                 raise ChargedError(operation, error) from error
             return made
 
