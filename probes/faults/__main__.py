@@ -1,0 +1,92 @@
+"""`python -m probes.faults`: plant every fault, show what found it, and that the clean reference raises no alarm."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from probes.faults import campaign, clean, page
+from probes.faults.catalogue import FAULTS
+from probes.faults.fault import Fault
+
+_STEP = 20
+"""Clean runs between two lines about them."""
+
+
+def main() -> int:
+    """Return 0 where every fault was caught with its reason, nothing else was blamed, and no alarm was false."""
+    parser = argparse.ArgumentParser(prog="python -m probes.faults", description=__doc__)
+    parser.add_argument("--list", action="store_true", help="name the faults, and run none")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this fault; again for more"
+    )
+    parser.add_argument("--seeds", type=int, default=200, help="clean runs, each with another seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="faults side by side")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the page for the documentation")
+    asked = parser.parse_args()
+    chosen = [fault for fault in FAULTS.values() if not asked.only or fault.name in asked.only]
+    if unknown := set(asked.only) - set(FAULTS):
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    if asked.list:
+        for fault in chosen:
+            print(
+                f"{fault.name:32} {fault.letters:3} {fault.operation:16} {fault.reason:22} {fault.text}"
+            )
+        return 0
+    started = time.monotonic()
+    outcomes = _faults(chosen, asked.jobs)
+    seeds, alarms = _clean(asked.seeds)
+    lasted = time.monotonic() - started
+    missed = [each for each in outcomes if not each.caught]
+    print(
+        f"\n{len(outcomes) - len(missed)} of {len(outcomes)} faults caught with their reason, "
+        f"{len(chosen) - len(outcomes)} pending; {alarms} false alarms over {seeds} clean runs; {lasted:.0f} s"
+    )
+    if asked.write:
+        asked.write.write_text(page.written(outcomes, seeds, lasted), encoding="utf-8")
+    return 1 if missed or alarms else 0
+
+
+def _faults(chosen: list[Fault], jobs: int) -> list[campaign.Outcome]:
+    """Run them with a line for each, and return outcomes in the order of the list."""
+    wanted = [fault for fault in chosen if not fault.pending]
+    outcomes = {}
+    print(f"{'':>9} {'fault':32} {'class':5} {'reason':22} found by")
+    for count, outcome in enumerate(campaign.run(wanted, jobs=jobs), 1):
+        fault = outcome.fault
+        outcomes[fault.name] = outcome
+        found = ", ".join(outcome.found) or "NOTHING"
+        print(
+            f"{count:4}/{len(wanted):<4} {fault.name:32} {fault.letters:5} {fault.reason:22} {found}",
+            flush=True,
+        )
+        for complaint in outcome.complaints:
+            print(f"{'':>9} !! {complaint}", flush=True)
+    for fault in chosen:
+        if fault.pending:
+            print(
+                f"{'':>9} {fault.name:32} {fault.letters:5} {fault.reason:22} pending: {fault.pending}"
+            )
+    return [outcomes[fault.name] for fault in wanted]
+
+
+def _clean(seeds: int) -> tuple[int, int]:
+    """Run the clean reference; return how often, and how many alarms there were."""
+    alarms = 0
+    for seed, count, told in clean.alarms(range(seeds)):
+        alarms += len(told)
+        for each in told:
+            print(f"seed {seed}: {each}", flush=True)
+        if sys.stdout.isatty() or (seed + 1) % _STEP == 0:
+            print(
+                f"clean: {seed + 1}/{seeds} seeds, {count} results each, {alarms} alarms",
+                flush=True,
+            )
+    return seeds, alarms
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

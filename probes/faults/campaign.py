@@ -1,0 +1,140 @@
+"""Run faults through the suite, each as a run of its own, and judge what the suite says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from probes.faults.fault import Fault
+from probes.request import Request
+from probes.subjects.planted import VARIABLE
+
+SUITES: Final = ("correctness", "availability")
+"""The probes that every fault is shown to, so that those it does not concern can be seen to stay green."""
+
+_LONGEST: Final = 300.0
+"""Seconds for the run of one fault; one that takes longer was not kept from hanging."""
+
+_QUIET: Final = ("pass", "skip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a fault: `found`: the probes that named it, `complaints`: why that is not good enough, `seconds` it took.
+
+    `others`: results that had to stay green, and did.
+    """
+
+    fault: Fault
+    found: tuple[str, ...]
+    complaints: tuple[str, ...]
+    seconds: float
+    others: int = 0
+
+    @property
+    def caught(self) -> bool:
+        """Whether it was named, and nothing else was blamed."""
+        return not self.complaints
+
+
+def run(faults: Sequence[Fault], *, jobs: int, seed: int = 0) -> Iterator[Outcome]:
+    """Run each fault, `jobs` side by side, and yield outcomes as they come."""
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(one, fault, seed) for fault in faults]):
+            yield future.result()
+
+
+def one(fault: Fault, seed: int = 0) -> Outcome:
+    """Run one fault through the suite, by `python -m probes`, as a package is."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="nvfp4-fault-") as folder:
+        results = Path(folder, "results.jsonl")
+        asked = Path(folder, "request.json")
+        request(fault, results, seed).write(asked)
+        environment = {**os.environ, VARIABLE: fault.name, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
+        try:
+            done = subprocess.run(  # noqa: S603 - this interpreter
+                [sys.executable, "-m", "probes", str(asked), "-q"],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(
+                fault=fault,
+                found=(),
+                complaints=(f"the run was not over after {_LONGEST:.0f} s",),
+                seconds=time.monotonic() - started,
+            )
+        content = results.read_text(encoding="utf-8") if results.exists() else ""
+    if not content:
+        told = done.stdout.strip()[-300:] + done.stderr.strip()[-300:]
+        return Outcome(fault=fault, found=(), complaints=(f"no results: {told}",), seconds=0.0)
+    return judged(fault, content, time.monotonic() - started)
+
+
+def request(fault: Fault, results: Path, seed: int) -> Request:
+    """Return what the run of a fault is asked to do."""
+    told: dict[str, Any] = {
+        "run": fault.name,
+        "stack": "planted",
+        "target": "cpu",
+        "machine": "x86_64",
+        "subject": "planted",
+        "device": "cpu",
+        "results": str(results),
+        "only": (*SUITES, *fault.probes),
+        "seed": seed,
+        "limit": 60.0,
+        "scale": "small",
+    }
+    return Request(**{**told, **fault.asks})
+
+
+def judged(fault: Fault, content: str, seconds: float) -> Outcome:
+    """Judge the lines of a fault's run.
+
+    At least one result of the fault's probes (and load) has its reason; these may say what `also` lists, or pass, and
+    nothing else. Every other result passes or does not apply. Every planned case came back.
+    """
+    opening, *results = [json.loads(line) for line in content.splitlines()]
+    complaints = []
+    if len(results) != len(opening["planned"]):
+        complaints.append(
+            f"{len(opening['planned']) - len(results)} planned cases did not come back"
+        )
+    found, others = [], 0
+    for each in results:
+        status, reason, name = each["status"], each["reason"], each["probe"]["name"]
+        hit = name.startswith(fault.probes) and (not fault.where or fault.where in each["load"])
+        if hit and reason == fault.reason:
+            found.append(name)
+        elif status not in _QUIET and not (hit and reason in fault.also):
+            blamed = "was blamed for" if not hit else "gave another reason:"
+            complaints.append(
+                f"{name} [{', '.join(each['load'])}] {blamed} {reason}: {each['text']}"
+            )
+        elif not hit:
+            others += status == "pass"
+    if not found:
+        complaints.insert(0, f"nothing said {fault.reason}")
+    if not others and fault.operation != "every":
+        complaints.append("no other result shows that neighbours are unharmed")
+    return Outcome(
+        fault=fault,
+        found=tuple(dict.fromkeys(found)),
+        complaints=tuple(complaints),
+        seconds=seconds,
+        others=others,
+    )

@@ -1,0 +1,20 @@
+"""All faults: importing this enters them."""
+
+from __future__ import annotations
+
+from probes.faults import (
+    attention,
+    codes,
+    deaths,
+    experts,
+    fallbacks,
+    imports,
+    matrices,
+    messages,
+    scales,
+)
+from probes.faults.fault import FAULTS
+
+__all__ = ["FAULTS"]
+
+_KINDS = (codes, scales, matrices, experts, attention, messages, deaths, imports, fallbacks)

@@ -1,0 +1,77 @@
+"""The other half of the campaign: on the clean reference nothing may be found, whatever the seed."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from probes import suite
+from probes.apart import apart
+from probes.case import Case
+from probes.check import cases, checked
+from probes.faults.campaign import SUITES
+from probes.request import Request
+from probes.subject import Charged
+from probes.subjects import reference
+
+REQUEST: Final = Request(
+    run="clean",
+    stack="reference",
+    target="cpu",
+    machine="x86_64",
+    subject="reference",
+    device="cpu",
+    results="",
+    scale="small",
+    only=SUITES,
+)
+_LIMIT: Final = 300.0
+
+
+def alarms(seeds: Sequence[int]) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield for each seed how many results there were, and what was said that is neither a pass nor a skip.
+
+    The probes are called without pytest, all cases of a seed in one process, for speed: `campaign` shows that the way
+    through pytest says the same.
+    """
+    planned = list(plan())
+    with tempfile.TemporaryDirectory(prefix="nvfp4-clean-") as folder:
+        for seed in seeds:
+            asked = replace(REQUEST, seed=seed)
+            ending = apart(lambda asked=asked: _all(planned, asked), Path(folder), limit=_LIMIT)  # type: ignore[misc]
+            if ending.answer is None:
+                yield seed, 0, [f"the process ended: {ending.printed[-300:]}"]
+            else:
+                count, told = ending.answer
+                yield seed, count, told
+
+
+def plan() -> Iterator[tuple[Any, Case]]:
+    """Yield every probe of the suites, with each of its cases."""
+    for module in pkgutil.iter_modules(suite.__path__):
+        if not module.name.startswith("test_"):
+            continue
+        loaded = importlib.import_module(f"{suite.__name__}.{module.name}")
+        for name, function in vars(loaded).items():
+            if name.startswith("test_") and (found := checked(function)):
+                probe = f"{module.name}.{name}".replace("test_", "")
+                for case in cases(probe, found, reference.OFFERS, REQUEST):
+                    yield function, case
+
+
+def _all(planned: Sequence[tuple[Any, Case]], asked: Request) -> tuple[int, list[str]]:
+    torch.set_num_threads(1)
+    told = []
+    for function, case in planned:
+        subject = Charged(reference.make(torch.device(asked.device)))
+        found = function(subject=subject, case=case, run=asked)
+        if found.status not in ("pass", "skip"):
+            told.append(f"{case.probe}[{case.name}]: {found.status} ({found.reason}): {found.text}")
+    return len(planned), told
