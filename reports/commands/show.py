@@ -115,7 +115,7 @@ def _executed(folder: Path | None) -> Executed:
 
     if folder is not None and not folder.is_dir():
         raise ConfigurationError(f"--results {folder}: is no folder")
-    results, complaints = Journal(folder).read()
+    results, complaints, _ = Journal(folder).read()
     for complaint in complaints:
         click.echo(plain(complaint, limit=300), err=True)
     return Executed(results)
