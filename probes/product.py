@@ -65,6 +65,18 @@ def grouped(
     return torch.cat([linear(part, weight, dtype=dtype) for part, weight in parts])
 
 
+def attention(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return softmax(q k / sqrt(size)) v of one request's queries over its cache: float32 (query heads, size).
+
+    `queries`: (query heads, size); `keys` and `values`: dequantised, (tokens, heads, size). Query heads are a multiple of
+    heads, and neighbours share one, as in grouped-query attention.
+    """
+    group = queries.shape[0] // keys.shape[1]
+    key, value = (each.float().repeat_interleave(group, dim=1) for each in (keys, values))
+    scores = torch.einsum("hd,thd->ht", queries.float(), key) / queries.shape[-1] ** 0.5
+    return torch.einsum("ht,thd->hd", scores.softmax(dim=-1), value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experts:
     """The weights of E gated experts with hidden size H and intermediate size I.

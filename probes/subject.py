@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from probes.reason import of_exception, words
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from probes.layout import Layout
-    from probes.product import Experts
+
+_T = TypeVar("_T")
 
 
 class NotOfferedError(Exception):
@@ -49,7 +50,11 @@ class Operand:
 
 
 class Subject(Protocol):
-    """One package's operations. Each raises NotOfferedError for what it does not have."""
+    """One package's operations. Each raises NotOfferedError for what it does not have.
+
+    Weights are given to `prepare` once, as a checkpoint has them, and what that returns is handed to the operation: what
+    a deployment does once on loading (swizzle, shuffle, repack) is so no part of the operation, nor of its time.
+    """
 
     name: str
     device: torch.device
@@ -57,7 +62,11 @@ class Subject(Protocol):
     def quantize(
         self, values: torch.Tensor, multiplier: torch.Tensor, *, layout: Layout | None, backend: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Quantize (M, K) float16 or bfloat16: packed uint8 (M, K/2) and scales as `Operand` has them."""
+        """Quantize (M, K) float16 or bfloat16: packed uint8 (M, K/2) and scales as `Operand` has them.
+
+        `layout`: the one that is asked for; one that the package cannot give is NotOfferedError. Scales are returned as the package
+        made them, padding included.
+        """
 
     def silu_quantize(
         self,
@@ -67,52 +76,119 @@ class Subject(Protocol):
         layout: Layout | None,
         backend: str,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Quantize silu(gate) * up of (M, 2 * K), gate first: packed (M, K/2) and scales."""
+        """Quantize silu(gate) * up of (M, 2 * K), gate first: packed (M, K/2) and scales as `quantize`."""
+
+    def prepare(self, operation: str, weights: Any, *, backend: str, fill: int = 0) -> Any:
+        """Bring weights to what a backend's kernel wants, once.
+
+        `weights`: for gemm, w4a16_gemm and mxfp4_gemm an `Operand` (N, K), for grouped_gemm one (E, N, K), both with
+        scales in rows (layout None); for moe `Experts`. All on the device. `fill`: the byte for padding of scales, where
+        the adapter makes it.
+        """
 
     def gemm(
-        self, a: Operand, b: Operand, alpha: torch.Tensor, *, dtype: torch.dtype, backend: str
+        self, a: Operand, b: Any, alpha: torch.Tensor, *, dtype: torch.dtype, backend: str
     ) -> torch.Tensor:
-        """Return alpha * A @ B.T of operands (M, K) and (N, K), scales as `scale_layout` says: (M, N)."""
+        """Return alpha * A @ B.T of A (M, K), scales as `scale_layout` says, and B as `prepare` made it: (M, N)."""
 
     def grouped_gemm(
-        self, a: Operand, b: Operand, rows: torch.Tensor, *, dtype: torch.dtype, backend: str
+        self, a: Operand, b: Any, rows: torch.Tensor, *, dtype: torch.dtype, backend: str
     ) -> torch.Tensor:
-        """Multiply each group of A's rows (M, K) by its expert of B (E, N, K): (M, N).
+        """Multiply each group of A's rows (M, K) by its expert of B, as `prepare` made it: (M, N).
 
-        `rows`: int32 (E,). B's multiplier is (E,), A's is (E,), too: one an expert. Scales of A are linear; the
+        `rows`: int32 (E,). B's multiplier is (E,), A's is (E,), too: one an expert. Scales of A are in rows; the
         adapter brings them to what its kernel wants, each expert padded by itself.
         """
+
+    def w4a16_gemm(
+        self, values: torch.Tensor, b: Any, *, dtype: torch.dtype, backend: str
+    ) -> torch.Tensor:
+        """Return values @ B.T, values (M, K) not quantized, B as `prepare` made it: the weight-only product (M, N)."""
 
     def moe(
         self,
         hidden: torch.Tensor,
-        experts: Experts,
+        experts: Any,
         *,
         expert_ids: torch.Tensor,
         expert_weights: torch.Tensor,
         backend: str,
     ) -> torch.Tensor:
-        """Return the fused experts' output (T, H) in `hidden`'s dtype; arguments as `product.moe` has them."""
+        """Return the fused experts' output (T, H) in `hidden`'s dtype.
+
+        `experts` as `prepare` made it of `Experts`; `expert_ids` int32 and `expert_weights` float32 (T, top k), as
+        `product.moe` has them.
+        """
+
+    def mxfp4_quantize(
+        self, values: torch.Tensor, *, layout: Layout | None, backend: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Quantize (M, K) to MXFP4: packed uint8 (M, K/2) and the bytes of E8M0, laid out as scales are."""
+
+    def mxfp4_gemm(self, a: Operand, b: Any, *, dtype: torch.dtype, backend: str) -> torch.Tensor:
+        """Return A @ B.T of MXFP4 operands, whose scales are E8M0 and whose multipliers are 1: (M, N)."""
+
+    def kv_cache(
+        self,
+        *,
+        pages: int,
+        page_size: int,
+        heads: int,
+        head_size: int,
+        dtype: torch.dtype,
+        multipliers: tuple[torch.Tensor, torch.Tensor],
+        backend: str,
+    ) -> Any:
+        """Make an empty paged cache for keys and values of `dtype`, with the global scale multipliers of both.
+
+        What is in it is the adapter's; it is handed to `kv_write`, `kv_read` and `kv_attend` only.
+        """
 
     def kv_write(
         self,
+        cache: Any,
+        keys: torch.Tensor,
         values: torch.Tensor,
-        multiplier: torch.Tensor,
         slots: torch.Tensor,
         *,
-        blocks: int,
         backend: str,
-    ) -> Any:
-        """Write keys or values (T, heads, head size) to `slots` (T,) of a new cache of `blocks` blocks of 16."""
+    ) -> None:
+        """Write keys and values (T, heads, head size) to `slots`: int64 (T,), page * page size + place, each once."""
 
-    def kv_read(self, cache: Any, slots: torch.Tensor, *, backend: str) -> torch.Tensor:
-        """Read `slots` (T,) back, dequantised: float32 (T, heads, head size)."""
+    def kv_read(
+        self, cache: Any, slots: torch.Tensor, *, backend: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read `slots` (T,) back, dequantised: keys and values (T, heads, head size), of the type that the kernel gives.
+
+        Where the package has no kernel for that, NotOfferedError; the adapter does not decode by itself.
+        """
+
+    def kv_attend(
+        self,
+        cache: Any,
+        queries: torch.Tensor,
+        tables: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        backend: str,
+    ) -> torch.Tensor:
+        """Decode attention over the cache: queries (R, query heads, head size), one a request, to the same shape.
+
+        `tables`: int32 (R, pages of a request), pages in order. `lengths`: int32 (R,), tokens of each. Softmax of
+        q k / sqrt(head size); query heads are a multiple of the cache's heads, neighbours sharing one.
+        """
 
     def scale_layout(self, operation: str, backend: str, rows: int) -> Layout | None:
-        """Return the layout in which a backend's operation wants or gives scales for `rows` rows."""
+        """Return the layout in which a backend wants the scales of A for `rows` rows, or (quantize) gives them."""
 
     def advertised(self, operation: str, backend: str) -> str:
         """Return what the package itself says about running it here, in its own words; "" where it says nothing."""
+
+    def selected(self, operation: str) -> str:
+        """Return the kernel or backend that the package itself would choose here; "" where it chooses nothing."""
+
+    def family(self, operation: str, backend: str) -> str:
+        """Return the family (`probes.kernelnames`) whose kernels run where the backend is heeded; "" where any may."""
 
     def synchronize(self) -> None:
         """Wait for the device, so that an error is raised by the operation that made it."""
@@ -139,13 +215,17 @@ class Charged:
         method = getattr(self.subject, operation)
 
         def call(*args: object, **kwargs: object) -> Any:
-            try:
-                made = method(*args, **kwargs)
-                self.subject.synchronize()
-            except (NotOfferedError, ChargedError):
-                raise
-            except Exception as error:
-                raise ChargedError(operation, error) from error
-            return made
+            return self.charge(operation, lambda: method(*args, **kwargs))
 
         return call
+
+    def charge(self, operation: str, work: Callable[[], _T]) -> _T:
+        """Run `work`, wait for the device, and charge what went wrong to `operation`."""
+        try:
+            made = work()
+            self.subject.synchronize()
+        except (NotOfferedError, ChargedError):
+            raise
+        except Exception as error:
+            raise ChargedError(operation, error) from error
+        return made

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
 
-from probes import nvfp4, product
+from probes import mxfp4, nvfp4, product
 from probes.layout import Layout, swizzle, unswizzle
+from probes.mxfp4 import Mxfp4
 from probes.nvfp4 import Nvfp4
-from probes.product import Experts
 from probes.subject import NotOfferedError, Offers, Operand, Subject
 
 OFFERS: Final[Offers] = {
@@ -19,7 +20,30 @@ OFFERS: Final[Offers] = {
     "grouped_gemm": ("plain",),
     "moe": ("plain",),
     "kv_cache": ("plain",),
+    "kv_attend": ("plain",),
+    "mxfp4_quantize": ("plain",),
+    "mxfp4_gemm": ("plain",),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Keys and values, in that order: `packed` uint8 (2, slots, heads, size/2), `scales` uint8 (2, slots, heads, size/16)."""
+
+    packed: torch.Tensor
+    scales: torch.Tensor
+    multipliers: tuple[torch.Tensor, torch.Tensor]
+    page_size: int
+    dtype: torch.dtype
+
+    def read(self, index: int, slots: torch.Tensor) -> torch.Tensor:
+        """Return keys (0) or values (1) of `slots`, dequantised: float32 (T, heads, head size)."""
+        held = Nvfp4(
+            packed=self.packed[index, slots],
+            scales=self.scales[index, slots].view(torch.float8_e4m3fn),
+            global_scale_multiplier=self.multipliers[index],
+        )
+        return nvfp4.dequantize(held)
 
 
 def load() -> None:
@@ -62,15 +86,22 @@ class Reference:
             made = nvfp4.quantize(middle, global_scale_multiplier=multiplier)
             return made.packed, _placed(made.scales, layout)
 
+    def prepare(self, operation: str, weights: Any, *, backend: str, fill: int = 0) -> Any:
+        """See `Subject`: swizzle the scales of what `gemm` takes, nothing else."""
+        if operation not in ("gemm", "mxfp4_gemm"):
+            return weights
+        scales = swizzle(weights.scales, layout=Layout.ROWS_128, fill=fill)
+        return replace(weights, scales=scales, layout=Layout.ROWS_128)
+
     def gemm(
-        self, a: Operand, b: Operand, alpha: torch.Tensor, *, dtype: torch.dtype, backend: str
+        self, a: Operand, b: Any, alpha: torch.Tensor, *, dtype: torch.dtype, backend: str
     ) -> torch.Tensor:
         """See `Subject`."""
         with self.kernel("reference_nvfp4_gemm"):
             return product.gemm(_tensor(a), _tensor(b), alpha=alpha).to(dtype)
 
     def grouped_gemm(
-        self, a: Operand, b: Operand, rows: torch.Tensor, *, dtype: torch.dtype, backend: str
+        self, a: Operand, b: Any, rows: torch.Tensor, *, dtype: torch.dtype, backend: str
     ) -> torch.Tensor:
         """See `Subject`."""
         with self.kernel("reference_nvfp4_group_gemm"):
@@ -79,10 +110,17 @@ class Reference:
             right = nvfp4.dequantize(_tensor(b, b.multiplier.reshape(-1, 1, 1)))
             return product.grouped(left, right, rows=rows).to(dtype)
 
+    def w4a16_gemm(
+        self, values: torch.Tensor, b: Any, *, dtype: torch.dtype, backend: str
+    ) -> torch.Tensor:
+        """See `Subject`; named as what it is, a fallback."""
+        with self.kernel("reference_w4a16_gemm"):
+            return product.linear(values.float(), nvfp4.dequantize(_tensor(b))).to(dtype)
+
     def moe(
         self,
         hidden: torch.Tensor,
-        experts: Experts,
+        experts: Any,
         *,
         expert_ids: torch.Tensor,
         expert_weights: torch.Tensor,
@@ -95,47 +133,110 @@ class Reference:
             )
             return made.to(hidden.dtype)
 
+    def mxfp4_quantize(
+        self, values: torch.Tensor, *, layout: Layout | None, backend: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Subject`; by the rule of NVIDIA's kernels."""
+        with self.kernel("reference_mxfp4_quantize"):
+            made = mxfp4.quantize(values, rule=mxfp4.Rule.CEIL)
+            return made.packed, _placed(made.exponents, layout)
+
+    def mxfp4_gemm(self, a: Operand, b: Any, *, dtype: torch.dtype, backend: str) -> torch.Tensor:
+        """See `Subject`."""
+        with self.kernel("reference_mxfp4_gemm"):
+            left, right = (
+                mxfp4.dequantize(
+                    Mxfp4(packed=each.packed, exponents=_linear(each, block=mxfp4.BLOCK))
+                )
+                for each in (a, b)
+            )
+            return product.linear(left, right).to(dtype)
+
+    def kv_cache(
+        self,
+        *,
+        pages: int,
+        page_size: int,
+        heads: int,
+        head_size: int,
+        dtype: torch.dtype,
+        multipliers: tuple[torch.Tensor, torch.Tensor],
+        backend: str,
+    ) -> Cache:
+        """See `Subject`."""
+
+        def empty(size: int) -> torch.Tensor:
+            shape = (2, pages * page_size, heads, size)
+            return torch.zeros(shape, dtype=torch.uint8, device=self.device)
+
+        return Cache(
+            packed=empty(head_size // 2),
+            scales=empty(head_size // nvfp4.BLOCK),
+            multipliers=multipliers,
+            page_size=page_size,
+            dtype=dtype,
+        )
+
     def kv_write(
         self,
+        cache: Cache,
+        keys: torch.Tensor,
         values: torch.Tensor,
-        multiplier: torch.Tensor,
         slots: torch.Tensor,
         *,
-        blocks: int,
         backend: str,
-    ) -> Any:
+    ) -> None:
         """See `Subject`."""
         with self.kernel("reference_nvfp4_kv_write"):
-            heads, size = values.shape[1:]
-            made = nvfp4.quantize(values, global_scale_multiplier=multiplier)
-            packed = torch.zeros(
-                blocks * 16, heads, size // 2, dtype=torch.uint8, device=self.device
-            )
-            scales = torch.zeros(
-                blocks * 16, heads, size // 16, dtype=torch.uint8, device=self.device
-            )
-            packed[slots] = made.packed
-            scales[slots] = made.scales.view(torch.uint8)
-            return packed, scales, multiplier
+            for index, each in enumerate((keys, values)):
+                made = nvfp4.quantize(each, global_scale_multiplier=cache.multipliers[index])
+                cache.packed[index, slots] = made.packed
+                cache.scales[index, slots] = made.scales.view(torch.uint8)
 
-    def kv_read(self, cache: Any, slots: torch.Tensor, *, backend: str) -> torch.Tensor:
+    def kv_read(
+        self, cache: Cache, slots: torch.Tensor, *, backend: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Subject`."""
         with self.kernel("reference_nvfp4_kv_read"):
-            packed, scales, multiplier = cache
-            held = Nvfp4(
-                packed=packed[slots],
-                scales=scales[slots].view(torch.float8_e4m3fn),
-                global_scale_multiplier=multiplier,
-            )
-            return nvfp4.dequantize(held)
+            keys, values = (cache.read(index, slots).to(cache.dtype) for index in (0, 1))
+            return keys, values
+
+    def kv_attend(
+        self,
+        cache: Cache,
+        queries: torch.Tensor,
+        tables: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        backend: str,
+    ) -> torch.Tensor:
+        """See `Subject`."""
+        with self.kernel("reference_nvfp4_kv_attend"):
+            made = torch.empty_like(queries)
+            for request, length in enumerate(lengths.tolist()):
+                places = torch.arange(length, device=self.device)
+                slots = tables[request, places // cache.page_size].long() * cache.page_size
+                slots = slots + places % cache.page_size
+                keys, values = cache.read(0, slots), cache.read(1, slots)
+                made[request] = product.attention(queries[request], keys, values).to(made.dtype)
+            return made
 
     def scale_layout(self, operation: str, backend: str, rows: int) -> Layout | None:
         """See `Subject`; as vLLM's CUTLASS kernels have it."""
-        return Layout.ROWS_128 if operation in ("quantize", "silu_quantize", "gemm") else None
+        swizzled = ("quantize", "silu_quantize", "gemm", "mxfp4_quantize", "mxfp4_gemm")
+        return Layout.ROWS_128 if operation in swizzled else None
 
     def advertised(self, operation: str, backend: str) -> str:
         """See `Subject`."""
         return f"reference {operation}"
+
+    def selected(self, operation: str) -> str:
+        """See `Subject`: it has one of each."""
+        return "plain"
+
+    def family(self, operation: str, backend: str) -> str:
+        """See `Subject`."""
+        return "reference"
 
     def synchronize(self) -> None:
         """See `Subject`."""
@@ -155,14 +256,19 @@ def _placed(scales: torch.Tensor, layout: Layout | None) -> torch.Tensor:
 
 def _tensor(operand: Operand, multiplier: torch.Tensor | None = None) -> Nvfp4:
     """Read an operand as a kernel does: scales by their layout."""
-    rows, columns = operand.packed.shape[-2], operand.packed.shape[-1] // 8
+    return Nvfp4(
+        packed=operand.packed,
+        scales=_linear(operand, block=nvfp4.BLOCK).view(torch.float8_e4m3fn),
+        global_scale_multiplier=operand.multiplier if multiplier is None else multiplier,
+    )
+
+
+def _linear(operand: Operand, *, block: int) -> torch.Tensor:
+    """Return an operand's scales in rows, whatever their layout: bytes (…, rows, K/block)."""
+    rows, columns = operand.packed.shape[-2], operand.packed.shape[-1] * 2 // block
     scales = operand.scales
     if operand.layout is not None:
         scales = unswizzle(scales, rows=rows, columns=columns, layout=operand.layout)
     if scales.shape[-1] != columns:
         raise NotOfferedError(f"scales of shape {tuple(scales.shape)} for {columns} blocks")
-    return Nvfp4(
-        packed=operand.packed,
-        scales=scales.view(torch.float8_e4m3fn),
-        global_scale_multiplier=operand.multiplier if multiplier is None else multiplier,
-    )
+    return scales

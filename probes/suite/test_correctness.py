@@ -35,7 +35,8 @@ def test_gemm(subject: Charged, case: Case, run: Request) -> Finding:
     want = product.gemm(a, b, alpha=alpha)
     layout = subject.scale_layout("gemm", case.backend, case["m"])
     left = inputs.operand(a, layout, subject.device)
-    right = inputs.operand(b, layout, subject.device)
+    weights = inputs.operand(b, None, subject.device)
+    right = subject.prepare("gemm", weights, backend=case.backend)
     got, kernels = watch.kernels(
         lambda: subject.gemm(
             left, right, alpha.to(subject.device), dtype=dtype, backend=case.backend
