@@ -25,6 +25,8 @@ from probes.request import Request
 
 _PREFLIGHT: Final = 120.0
 _STEP: Final = 0.2
+_PATIENCE: Final = 5.0
+"""Seconds that a suite is given to end by itself once it was asked to."""
 _DISK: Final = 74
 """The suite's exit code where results could not be written (probes/plugin.py)."""
 _FINISHED: Final = (0, 1, 5)
@@ -164,7 +166,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+                process.wait(_PATIENCE)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
