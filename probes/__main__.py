@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ def main(arguments: list[str]) -> int:
     # Without NVML's answer torch would start the driver before the fork, and no child could use it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     os.environ.setdefault("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # A stop by a runner or a container's end is as orderly as one from the keyboard.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     import pytest  # noqa: PLC0415 - after the environment is set
 
     from probes.plugin import Probes  # noqa: PLC0415

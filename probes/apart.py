@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -12,14 +11,22 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-_DEFECT: Final = 70
+from probes.heirs import Heirs, die_with
+
+DEFECT: Final = 70
+"""Exit code of a process that could not give its answer: EX_SOFTWARE of sysexits.h. Any other is the package's."""
+
 _TAIL: Final = 4000
-_PR_SET_PDEATHSIG: Final = 1
 _STEP: Final = 0.002
+PATIENCE = 30.0
+"""Seconds that a killed process has to be gone; one that waits inside the driver may never be."""
+
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Ending:
     """How a process ended: its `answer` (None without one), or why there is none.
 
     `printed`: the end of what it and its children wrote. `signal`: 0 where none ended it. `late`: it was ended at its
-    time limit. `out_of_memory`: the kernel ended some process for want of memory meanwhile.
+    time limit, or, where `stuck`, could not be. `out_of_memory`: the kernel ended some process for want of memory meanwhile.
     """
 
     answer: Any
@@ -36,6 +43,7 @@ class Ending:
     signal: int = 0
     code: int = 0
     late: bool = False
+    stuck: bool = False
     out_of_memory: bool = False
 
 
@@ -44,8 +52,8 @@ def apart(
 ) -> Ending:
     """Run `work` in a fork and return how that ended; `work` gives something that JSON can hold.
 
-    `limit`: seconds until the process and its children are killed. `memory`: bytes of address space, for a device that
-    needs none of its own (CUDA reserves more than a machine has). `folder` holds the answer and the output meanwhile. A
+    `limit`: seconds until the process and all that it started are killed. `memory`: bytes of address space, for a device
+    that needs none of its own (CUDA reserves more than a machine has). `folder` holds the answer and the output meanwhile. A
     stop (KeyboardInterrupt, SystemExit) ends the process before it goes on up.
     """
     answer, output = folder / "answer.json", folder / "output"
@@ -55,26 +63,53 @@ def apart(
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    with warnings.catch_warnings():
-        # torch has threads; the child starts its own and waits for none of theirs.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
-    if not process:
-        _child(work, answer, output, memory, parent)
-    return _wait(process, answer, output, started, limit, killed)
+    with Heirs() as heirs:
+        # A stop between the fork and what watches over it would leave a process behind, or unwind the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            with warnings.catch_warnings():
+                # torch has threads; the child starts its own and waits for none of theirs.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                process = os.fork()
+            if not process:
+                _child(work, answer, output, memory, parent, before)
+            late, status = _wait(process, started, limit, before)
+        finally:
+            heirs.end()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    code = 0 if status is None else os.waitstatus_to_exitcode(status)
+    return Ending(
+        answer=_answer(answer) if status == 0 else None,
+        seconds=time.monotonic() - started,
+        printed=_tail(output),
+        signal=-code if code < 0 else 0,
+        code=max(code, 0),
+        late=late,
+        stuck=status is None,
+        out_of_memory=_kills() > killed,
+    )
 
 
-def _child(
-    work: Callable[[], Any], answer: Path, output: Path, memory: int | None, parent: int
+def _child(  # noqa: PLR0917 - the state of one fork
+    work: Callable[[], Any],
+    answer: Path,
+    output: Path,
+    memory: int | None,
+    parent: int,
+    stops: AbstractSet[int],
 ) -> None:
     """Do the work and leave; nothing unwinds into the parent's frames."""
-    code = _DEFECT
+    code = DEFECT
     try:
         os.setsid()
-        _die_with(parent)
+        die_with(parent)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, stops)
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        # What asks on the terminal gets no answer, rather than waiting for one.
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -85,56 +120,59 @@ def _child(
         code = 0
     except BaseException as error:  # noqa: BLE001 - see above
         with contextlib.suppress(BaseException):
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
     finally:
         os._exit(code)
 
 
-def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, so that a killed run leaves nothing on the GPU."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(_DEFECT)
+def _wait(
+    process: int, started: float, limit: float, stops: AbstractSet[int]
+) -> tuple[bool, int | None]:
+    """Wait for a process and end it at `limit`: whether it was late, and its status, None where it cannot be ended.
 
-
-def _wait(  # noqa: PLR0917 - the state of one fork
-    process: int, answer: Path, output: Path, started: float, limit: float, killed: int
-) -> Ending:
+    Its group is ended before its number is given back, so that no stranger's is.
+    """
     late = False
     try:
-        while True:
-            ended, status = os.waitpid(process, os.WNOHANG)
-            if ended:
-                break
-            if not late and time.monotonic() - started > limit:
-                late = True
-                _end(process)
+        signal.pthread_sigmask(signal.SIG_SETMASK, stops)
+        while not late and not _gone(process):
+            late = time.monotonic() - started > limit
             time.sleep(_STEP)
-    except BaseException:
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         _end(process)
-        os.waitpid(process, 0)
-        raise
-    _end(process)  # what it started and left behind
-    code = os.waitstatus_to_exitcode(status)
-    found = None
-    if code == 0:
-        found = json.loads(answer.read_text(encoding="utf-8"))
-    return Ending(
-        answer=found,
-        seconds=time.monotonic() - started,
-        printed=_tail(output),
-        signal=-code if code < 0 else 0,
-        code=max(code, 0),
-        late=late,
-        out_of_memory=_kills() > killed,
-    )
+        status = _reaped(process)
+    return late, status
+
+
+def _gone(process: int) -> bool:
+    """Say whether a process has ended, and leave it to be asked for its status."""
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _reaped(process: int) -> int | None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(_STEP)
+    return None
 
 
 def _end(process: int) -> None:
     """Kill the process group, and the process where it has none yet."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(process, signal.SIGKILL)
+
+
+def _answer(file: Path) -> Any:
+    """Return the answer; None where a package left (`exit(0)`) before there was one."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
 
 
 def _tail(output: Path) -> str:

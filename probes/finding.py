@@ -24,7 +24,7 @@ class Finding:
     the inputs. `durations`: seconds, by what took them. `text`: one sentence.
 
     Raises ValueError for a contradiction: a pass with a reason or without metrics or kernels, anything else
-    without a reason, a number that is not finite.
+    without a reason, a number that is not finite, a duration under 0.
     """
 
     status: str
@@ -49,6 +49,9 @@ class Finding:
         for name, (value, _) in self.metrics.items():
             if not math.isfinite(value):
                 return f"{name} is not finite"
+        for name, seconds in self.durations.items():
+            if not 0 <= seconds < math.inf:
+                return f"{name} took no time that there is"
         if self.status == "pass":
             return self._unearned()
         return "" if self.reason else "a reason has to say why it is no pass"

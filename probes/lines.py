@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -80,19 +81,24 @@ def result(request: Request, case: Case, sha256: str, found: Finding) -> dict[st
 def append(file: str, line: Mapping[str, Any]) -> None:
     """Append one line whole and return once it is on the disk. Raises OSError where the disk refuses.
 
-    What a full disk took in part is cut off again, so that what stands there stays readable.
+    What a full disk took in part is cut off again, so that what stands there stays readable; a half line that an
+    earlier crash left is ended first, so that nothing is glued to it.
     """
-    content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    told = json.dumps(line, ensure_ascii=False, allow_nan=False)
+    content = told.encode(errors="replace") + b"\n"  # a package's words may hold what is no Unicode
     handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         end = os.lseek(handle, 0, os.SEEK_END)
+        if end and os.pread(handle, 1, end - 1) != b"\n":
+            content = b"\n" + content
         try:
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(handle, rest) :]
             os.fsync(handle)
-        except OSError:
-            os.ftruncate(handle, end)
+        except BaseException:
+            with contextlib.suppress(OSError):  # it is the first error that tells
+                os.ftruncate(handle, end)
             raise
     finally:
         os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +15,12 @@ import pytest
 import torch
 
 from probes import conditions, lines, watch
-from probes.apart import Ending, apart
+from probes.apart import DEFECT, Ending, apart
 from probes.case import Case
 from probes.check import cases, checked, digest
 from probes.finding import Finding
 from probes.judge import refused
-from probes.reason import of_death, of_exception, words
+from probes.reason import of_death, of_device, of_exception, of_text, words
 from probes.request import Request
 from probes.subject import Charged, ChargedError, NotOfferedError
 
@@ -73,8 +74,12 @@ class Probes:
             told = {**conditions.here(self.request), "libraries": libraries}
             self._write(lines.opening(self.request, self._planned, told))
         if self.broken is None:
-            self.adapter.load()
+            self.adapter.load()  # as a child did before
             watch.warm(torch.device(self.request.device))
+
+    def pytest_unconfigure(self) -> None:
+        """Leave no folder behind."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool:
         """Run one case apart, and write its line."""
@@ -89,8 +94,7 @@ class Probes:
                 limit=_limit(item, self.request),
                 memory=self.request.memory,
             )
-            found, seconds = concluded(ending), ending.seconds
-        found = self._marked(found, case)
+            found, seconds = self._marked(concluded(ending), case), ending.seconds
         line = lines.result(self.request, case, sha256, found)
         line["durations"] = {"probe": round(seconds, 3), **line["durations"]}
         self._write(line)
@@ -113,9 +117,11 @@ class Probes:
     def _call(self, item: pytest.Function) -> Finding:
         case, _ = _planned(item)
         try:
-            subject = Charged(self.adapter.make(torch.device(self.request.device)))
-        except Exception as error:  # noqa: BLE001 - whatever it raises is told
-            return refused(of_exception(error), f"making the subject: {words(error)}")
+            subject = self._made()
+        except NotOfferedError as error:
+            return Finding(status="skip", reason="not_offered", text=str(error))
+        except ChargedError as error:
+            return refused(error.reason, str(error))
         names = item._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own call does
         given = {name: item.funcargs[name] for name in names}
         try:
@@ -127,6 +133,14 @@ class Probes:
         except Exception as error:  # noqa: BLE001 - a defect of the probe is a result, and never the product's fault
             found = Finding(status="error", reason="harness_error", text=words(error))
         return _beside(found, subject, case)
+
+    def _made(self) -> Charged:
+        try:
+            return Charged(self.adapter.make(torch.device(self.request.device)))
+        except NotOfferedError:
+            raise
+        except Exception as error:
+            raise ChargedError("make", error) from error
 
     def _marked(self, found: Finding, case: Case) -> Finding:
         """Mark a finding of a backend that the package does not choose by itself: it says nothing of the stack.
@@ -170,19 +184,22 @@ class Probes:
 def concluded(ending: Ending, what: str = "the probe") -> Finding:
     """Say what the ending of a process means where it gave no finding of its own."""
     if ending.answer is not None:
-        return Finding(**ending.answer)
+        found = Finding(**ending.answer)
+        told = of_device(ending.printed) if found.status == "fail" else ""
+        return replace(found, reason=told or found.reason)
     last = ending.printed.strip().splitlines()[-1:] or [""]
     said = f"; last line: {last[0]}" if last[0] else ""
     if ending.late:
-        return refused("hang", f"{what} was ended after {ending.seconds:.0f} s{said}")
+        stuck = " and could not be ended" if ending.stuck else " and was ended"
+        return refused("hang", f"{what} had no answer after {ending.seconds:.0f} s{stuck}{said}")
     if ending.signal:
         reason = of_death(ending.signal, ending.printed, out_of_memory=ending.out_of_memory)
         return refused(reason, f"{what} was ended by signal {ending.signal}{said}")
-    reason = of_exception(RuntimeError(ending.printed))
-    return refused(
-        "oom" if reason == "oom" or "MemoryError" in ending.printed else "harness_error",
-        f"{what} ended with exit code {ending.code} and no answer{said}",
-    )
+    reason = of_text(ending.printed)
+    if ending.code == DEFECT:
+        # Our own end of the process, where an answer could not be given: for want of memory, or by a defect of ours.
+        reason = "oom" if reason == "oom" or "MemoryError" in ending.printed else "harness_error"
+    return refused(reason, f"{what} left with exit code {ending.code} and no answer{said}")
 
 
 def _beside(found: Finding, subject: Charged, case: Case) -> Finding:

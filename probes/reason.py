@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
@@ -20,29 +21,40 @@ class Rule(NamedTuple):
 
 
 RULES: Final = (
+    # Nobody's kernels: there is no GPU to run them.
+    Rule(r"Torch not compiled with CUDA", "torch_without_cuda"),
+    Rule(r"no CUDA-capable device|No CUDA GPUs are available|Found no NVIDIA driver", "no_gpu"),
+    Rule(r"driver version is insufficient|driver.{0,40}too old|unsupported display driver", "driver_too_old"),
     # A, B, O: the machine code is not there, or is not what it says.
     Rule(r"no kernel image is available|cudaErrorNoKernelImageForDevice|NO_BINARY_FOR_GPU", "no_kernel_image"),
+    Rule(r"invalid device function", "no_kernel_image"),
     Rule(r"Arch conditional MMA instruction used without targeting", "arch_conditional"),
-    Rule(r"PTX (was )?compiled with an unsupported toolchain|unsupported (display driver|toolchain)", "ptx_jit"),
+    Rule(r"not supported on \.target '?sm_", "arch_conditional"),
+    Rule(r"PTX (was )?compiled with an unsupported toolchain|UNSUPPORTED_PTX_VERSION", "ptx_jit"),
     Rule(r"PTX JIT compil\w+ failed|CUDA_ERROR_INVALID_PTX|device kernel image is invalid", "ptx_jit"),
     # N: the toolchain.
     Rule(r"sm_\w+'? is not defined for option|Unsupported gpu architecture|unknown .*gpu-architecture", "ptxas_too_old"),
-    Rule(r"(could not find|not find|no such file[^\n]*|not found[^\n]*)\b(nvcc|ninja)\b", "no_compiler"),
+    Rule(r"(not find|no such file|not found)\b[^\n]*\b(nvcc|ninja)\b", "no_compiler"),
     Rule(r"\b(nvcc|ninja)\b[^\n]*(not found|no such file|is required|not installed)", "no_compiler"),
     Rule(r"Ninja build failed|Error building extension|nvcc fatal|ninja: build stopped", "jit_compile_error"),
-    Rule(r"driver version is insufficient|driver.{0,40}too old|system has unsupported display driver", "driver_too_old"),
     # J, K: what ran and died.
     Rule(r"illegal instruction", "illegal_instruction"),
-    Rule(r"illegal memory access|misaligned address|IMA\b", "illegal_memory_access"),
+    Rule(r"illegal memory access|misaligned address|invalid address space|\bIMA\b", "illegal_memory_access"),
     Rule(r"out of (resources?|shared memory)|too (much|many) (shared|resources)|exceeds? .{0,30}shared memory", "smem_overflow"),
     Rule(r"Error Internal|Failed to initialize.{0,80}TMA|cudaFuncSetAttribute", "smem_overflow"),
-    Rule(r"unspecified launch failure|device-side assert", "launch_failure"),
-    Rule(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc", "oom"),
+    # Not "device-side assertions", which torch's advice names under every error.
+    Rule(r"unspecified launch failure|device-side assert triggered|STATUS_EXECUTION_FAILED", "launch_failure"),
+    Rule(r"the launch timed out", "hang"),
+    Rule(r"uncorrectable ECC|GPU is lost|fallen off the bus", "xid"),
+    Rule(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|STATUS_ALLOC_FAILED", "oom"),
     # C, D: said no when it was called.
-    Rule(r"only support(s|ed) (on )?(sm|compute|SM|blackwell)|requires? (sm|compute capability|an? sm)", "arch_guard"),
+    Rule(r"only support(s|ed) (on )?(sm|compute|blackwell)|requires? (sm|compute capability|an? sm|GPUs with sm)", "arch_guard"),
+    Rule(r"No supported CUDA architectures|expects arch to be one of|unsupported arch", "arch_guard"),
+    Rule(r"(CUDNN|CUBLAS)_STATUS_(NOT_SUPPORTED|ARCH_MISMATCH)|No valid engine configs", "arch_guard"),
     Rule(r"not support(ed)? .{0,60}(compute capability|sm_?\d+|architecture|backend|device)", "arch_guard"),
     Rule(r"(compute capability|architecture|sm_?\d+)\S* .{0,60}not support", "arch_guard"),
-    Rule(r"no compiled|not compiled|compiled without|was not built|has no attribute|no module named", "not_compiled"),
+    Rule(r"no compiled|not compiled|compiled without|was not built|no module named", "not_compiled"),
+    Rule(r"('_OpNamespace' '\w+' object|module '[\w.]+') has no attribute", "not_compiled"),
     Rule(r"Could not run '\S+' with arguments from|No such operator|NotImplementedError", "not_compiled"),
 )  # fmt: skip
 
@@ -51,7 +63,7 @@ _COMPILED: Final = tuple((re.compile(rule.pattern, re.IGNORECASE), rule.reason) 
 UNNAMED: Final = "failed"
 """A product that raised what no rule knows; its words are in the result's text."""
 
-_SIGNALS: Final = {
+_SIGNALS: Final[Mapping[int, str]] = {
     signal.SIGSEGV: "segfault",
     signal.SIGBUS: "segfault",
     signal.SIGILL: "illegal_instruction",
@@ -75,10 +87,25 @@ WORDS: Final = frozenset(
         "hang", "autotune_stall", "killed", "import_error", "runner_lost", "harness_error", "xid",
         "requests_failed",
         # nothing to find
-        "not_offered", "no_gpu", "no_baseline", "too_small",
+        "not_offered", "no_baseline", "too_small",
     }
 )  # fmt: skip
 """Every reason that a probe gives."""
+
+
+_LAST: Final = frozenset(
+    {
+        "no_kernel_image", "arch_conditional", "ptx_jit", "illegal_instruction", "illegal_memory_access",
+        "smem_overflow", "launch_failure", "oom", "arch_guard", "xid",
+    }
+)  # fmt: skip
+"""What a process can say as it dies. The rest is said and lived on from: a warning that nvcc is not there."""
+
+_PRINTED: Final = re.compile(
+    r"(Arch conditional MMA instruction used)|(kernel\W.{0,40}only support(?:s|ed) (?:on )?sm)",
+    re.IGNORECASE,
+)
+"""What kernels print: CUTLASS's own guard, and those of packages around it ("This kernel only supports sm120")."""
 
 
 def of_text(text: str) -> str:
@@ -90,17 +117,31 @@ def of_text(text: str) -> str:
 
 
 def of_exception(error: BaseException) -> str:
-    """Return the reason for what a package raised: the first link of its chain that a rule knows."""
+    """Return the reason for what a package raised: the first link of its chain that a rule knows.
+
+    The chain is what Python would print: causes, and contexts that no `from None` hides.
+    """
     link: BaseException | None = error
     seen: set[int] = set()
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         if isinstance(link, MemoryError):
             return "oom"
-        if (reason := of_text(f"{type(link).__name__}: {link}")) != UNNAMED:
+        if (reason := of_text(_told(link))) != UNNAMED:
             return reason
-        link = link.__cause__ or link.__context__
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "import_error" if isinstance(error, ImportError) else UNNAMED
+
+
+def of_device(printed: str) -> str:
+    """Return the reason that a kernel itself printed (device printf), "" for none.
+
+    It stands above whatever follows: NaN where the kernel was left out, a launch failure where it trapped.
+    """
+    found = _PRINTED.search(printed)
+    if found is None:
+        return ""
+    return "arch_conditional" if found[1] else "arch_guard"
 
 
 def of_death(number: int, printed: str, *, out_of_memory: bool) -> str:
@@ -111,12 +152,22 @@ def of_death(number: int, printed: str, *, out_of_memory: bool) -> str:
     """
     if number == signal.SIGKILL:
         return "oom" if out_of_memory else "killed"
-    if (told := of_text(printed)) != UNNAMED:
-        return told
-    return _SIGNALS.get(signal.Signals(number), "killed")
+    for line in reversed(printed.splitlines()):
+        if (told := of_text(line)) in _LAST:
+            return told
+    return _SIGNALS.get(number, "killed")
 
 
 def words(error: BaseException, most: int = 300) -> str:
     """Return an exception as one line of at most `most` characters."""
-    told = " ".join(f"{type(error).__name__}: {error}".split())
+    told = " ".join(_told(error).split())
     return told if len(told) <= most else told[: most - 1] + "…"
+
+
+def _told(error: BaseException) -> str:
+    """Return an exception's type and message; the type alone of one that cannot tell more."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 - a package's own class may do anything
+        return name

@@ -226,6 +226,6 @@ class Charged:
             self.subject.synchronize()
         except (NotOfferedError, ChargedError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a package that leaves is no end of the run
             raise ChargedError(operation, error) from error
         return made
