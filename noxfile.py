@@ -117,6 +117,13 @@ def select(session: nox.Session) -> None:
 
 
 @nox.session
+def probe(session: nox.Session) -> None:
+    """Run the suite in an installed stack: `nox -s probe -- --here --python /path/to/venv`."""
+    install(session)
+    session.run("nvfp4-matrix", "probe", *(session.posargs or ["--help"]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the figures that the project states: `nox -s bench -- --only show`."""
     install(session)

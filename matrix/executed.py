@@ -20,7 +20,10 @@ _MOST: Final = 20
 
 _SETTLED: Final = frozenset({"fail", "fallback", "slow", "pass"})
 _GREEN: Final[frozenset[Mark]] = frozenset({"kernels-unproven", "numbers-unchecked"})
-"""Marks of a pass that cannot make a cell green: it may be a silent fallback, or wrong and fast."""
+"""Marks of a pass that cannot make a cell green by itself: it may be a silent fallback, or wrong and fast."""
+
+_UNFINISHED: Final = frozenset({"error", "missing"})
+"""Of a run in which checks were lost, what came back does not make a cell green."""
 
 
 class Spot(NamedTuple):
@@ -69,7 +72,8 @@ class Executed:
         same = [result for result in here if result.run == run]
         same.sort(key=lambda result: _WORST.index(result.status))
         worst = same[0]
-        proven = not any(_GREEN & set(r.marks) for r in same if r.status == "pass")
+        proven = any(r.status == "pass" and not _GREEN & set(r.marks) for r in same)
+        proven = proven and not any(r.status in _UNFINISHED for r in same)
         return Execution(worst.status, worst.reason, proven, tuple(same))
 
     def stacks(self, known: Iterable[str]) -> tuple[StackSummary, ...]:

@@ -11,23 +11,30 @@ from typing import Final, NamedTuple
 import msgspec
 
 from matrix.errors import ConfigurationError, OutsideError
+from matrix.proberun import ProbeRun, missing
 from matrix.result import Result
 
 FOLDER: Final = Path(__file__).parent / "results"
 """The default folder: beside the ledger, and ignored by git."""
 
-LONGEST: Final = 1 << 20
-"""Bytes in a line; no result has a hundredth of it."""
+LONGEST: Final = 1 << 22
+"""Bytes in a line; no result has a hundredth of it, and a run of 10,000 checks opens with half of it."""
 
 _DECODER = msgspec.json.Decoder(Result)
+_OPENING = msgspec.json.Decoder(ProbeRun)
+_OPENS: Final = re.compile(rb'\s*\{\s*"record"\s*:')
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 class Reading(NamedTuple):
-    """Every sound result in the order of files and lines; `complaints` tell what was left out, one line each."""
+    """Every sound result in the order of files and lines, then what runs planned and did not bring back.
+
+    `complaints` tell what was left out, one line each; `runs` are the probe runs.
+    """
 
     results: tuple[Result, ...]
     complaints: tuple[str, ...]
+    runs: tuple[ProbeRun, ...] = ()
 
 
 class Journal:
@@ -48,6 +55,7 @@ class Journal:
         if not self.folder.is_dir():
             raise ConfigurationError(f"{self.folder}: is no folder of results")
         results: list[Result] = []
+        runs: dict[str, ProbeRun] = {}
         complaints: list[str] = []
         seen: set[bytes] = set()
         for path in sorted(self.folder.glob("*.jsonl")):
@@ -56,10 +64,16 @@ class Journal:
                     continue
                 seen.add(line)
                 try:
-                    results.append(decode(line))
+                    found = decode(line)
                 except ValueError as error:
                     complaints.append(f"{path}:{number}: left out: {error}")
-        return Reading(tuple(results), tuple(complaints))
+                    continue
+                if isinstance(found, ProbeRun):
+                    runs.setdefault(found.run, found)
+                else:
+                    results.append(found)
+        lost = [each for run in runs.values() for each in missing(run, results)]
+        return Reading((*results, *lost), tuple(complaints), tuple(runs.values()))
 
     def append(self, results: Iterable[Result]) -> tuple[Path, ...]:
         """Append results to the files of their runs, and return once they are on the disk.
@@ -98,12 +112,12 @@ class Journal:
             raise ConfigurationError(f"{path}: {error.strerror}") from error
 
 
-def decode(line: bytes) -> Result:
-    """Read one line. Raises ValueError, in a few words, for what is no whole and sound result."""
+def decode(line: bytes) -> Result | ProbeRun:
+    """Read one line. Raises ValueError, in a few words, for what is no whole and sound result or run."""
     if not line.endswith(b"\n"):
         raise ValueError("the line is cut" if len(line) < LONGEST else "the line is too long")
     try:
-        return _DECODER.decode(line)
+        return _OPENING.decode(line) if _OPENS.match(line) else _DECODER.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"no result ({str(error) or 'nested too deep'})") from error
 

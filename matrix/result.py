@@ -10,12 +10,15 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from matrix.model import Model
-from matrix.target import Name
+from matrix.target import RunTarget
 from matrix.verdict import Status
 from matrix.vocabulary import Environment, Machine, Mark, Reason
 
-Unit = Literal["req", "tok", "s", "ms", "req/s", "tok/s", "TFLOP/s", "TB/s", "ratio", "line"]
-"""Closed. `ratio` is native over baseline, above 1 where native is better."""
+Unit = Literal[
+    "req", "tok", "s", "ms", "us", "req/s", "tok/s", "TFLOP/s", "TB/s", "GB/s", "ratio", "percent", "line", "1",
+    "B", "MHz", "W", "C",
+]  # fmt: skip
+"""Closed. `ratio` is native over baseline, above 1 where native is better; `1` a number without a unit."""
 
 Role = Literal["native", "baseline"]
 """Whether a file tells of the NVFP4 run, or of what it is compared with."""
@@ -68,9 +71,11 @@ class Result(Model, frozen=True, kw_only=True):
     """What one check found on one cell (stack x target x machine x environment x capability).
 
     `stack`: the name of a stack, known or not. `environment` "" is not told. `backend`: what served or
-    multiplied, in upstream's words; `kernels`: what is known to have run. `reason`: why it is no pass.
-    `marks`: what it does not show. `load`: what was asked of the machine ("m=128"). `metrics` by name; `seeds` of the check's inputs; `durations` in
-    seconds, by what took them. `when`: UTC, when the result was made. `run`: one word for all results
+    multiplied, in upstream's words; `kernels`: what is known to have run; beside it `advertised`, what the
+    package says of itself there, and `selected`, the backend that it chooses by itself. `reason`: why it is
+    no pass. `marks`: what it does not show. `load`: what was asked of the machine ("m=128"). `metrics` by
+    name; `digests`: SHA-256 of outputs by name, which GPUs can be compared by; `seeds` of the check's
+    inputs; `durations` in seconds, by what took them. `when`: UTC, when the result was made. `run`: one word for all results
     of one probe run or import. `source`: where it was read, none for a probe's own. `text`: one sentence.
 
     Raises ValueError for a contradiction: a pass with a reason, without metrics, or without kernels and
@@ -79,18 +84,21 @@ class Result(Model, frozen=True, kw_only=True):
     """
 
     stack: str
-    target: Name
+    target: RunTarget
     machine: Machine
     environment: Environment | Literal[""] = ""
     capability: str
     probe: Probe
     backend: str = ""
     kernels: tuple[str, ...] = ()
+    advertised: str = ""
+    selected: str = ""
     status: Status
     reason: Reason = ""
     marks: tuple[Mark, ...] = ()
     load: tuple[str, ...] = ()
     metrics: dict[Key, Metric] = {}  # noqa: RUF012 - msgspec copies an empty default
+    digests: dict[Key, Sha256] = {}  # noqa: RUF012 - msgspec copies an empty default
     seeds: tuple[int, ...] = ()
     durations: dict[Key, float] = {}  # noqa: RUF012 - msgspec copies an empty default
     when: str

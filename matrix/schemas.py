@@ -23,6 +23,7 @@ from matrix.model import Model
 from matrix.path import PathsFile
 from matrix.pins import Choice
 from matrix.plan import Pruned
+from matrix.proberun import ProbeRun
 from matrix.published import Listing
 from matrix.result import Result
 from matrix.selection import Selection
@@ -111,6 +112,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "record": WheelEvidence,
     "releases": Listing,
     "result": Result,
+    "run": ProbeRun,
 }
 """What commands print as JSON, by command; a record of the ledger; the ledger's `releases.json`; and a line
 of a journal of results, which `import --json` prints, too."""
@@ -125,6 +127,7 @@ _TITLES: Final = {
     "record": "ledger/<package>/<wheel>.json",
     "releases": "ledger/releases.json",
     "result": "results/<run>.jsonl, each line; nvfp4-matrix import --json, each line",
+    "run": "results/<run>.jsonl, the line that opens a probe run",
 }
 
 

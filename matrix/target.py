@@ -11,6 +11,8 @@ from matrix.model import Model
 from matrix.vocabulary import Machine
 
 Name = Annotated[str, Meta(pattern=r"^sm\d{2,3}$")]
+RunTarget = Annotated[str, Meta(pattern=r"^(sm\d{2,3}|cpu)$")]
+"""Where a result was made: a target's name, or `cpu`, on which the suite proves itself; no cell is of that."""
 Toolkit = Annotated[str, Meta(pattern=r"^\d{2}\.\d$")]
 
 

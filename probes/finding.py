@@ -32,6 +32,7 @@ class Finding:
     text: str = ""
     kernels: tuple[str, ...] = ()
     advertised: str = ""
+    selected: str = ""
     marks: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)

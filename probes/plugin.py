@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import importlib
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ class Probes:
         self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-"))
         self.broken: Finding | None = None
         self._planned: list[tuple[Case, str]] = []
+        self._chosen: dict[str, str] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -92,7 +94,7 @@ class Probes:
                 limit=_limit(item, self.request),
                 memory=self.request.memory,
             )
-            found, seconds = concluded(ending), ending.seconds
+            found, seconds = self._marked(concluded(ending), case), ending.seconds
         line = lines.result(self.request, case, sha256, found)
         line["durations"] = {"probe": round(seconds, 3), **line["durations"]}
         self._write(line)
@@ -113,17 +115,24 @@ class Probes:
         return True
 
     def _call(self, item: pytest.Function) -> Finding:
+        case, _ = _planned(item)
         try:
             subject = self._made()
-            given = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001 - as pytest's own call does
-            found: Finding = item.obj(**{**given, "subject": subject})
         except NotOfferedError as error:
             return Finding(status="skip", reason="not_offered", text=str(error))
         except ChargedError as error:
             return refused(error.reason, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it raises is told
-            return Finding(status="error", reason="harness_error", text=words(error))
-        return found
+        names = item._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own call does
+        given = {name: item.funcargs[name] for name in names}
+        try:
+            found: Finding = item.obj(**{**given, "subject": subject})
+        except NotOfferedError as error:
+            found = Finding(status="skip", reason="not_offered", text=str(error))
+        except ChargedError as error:
+            found = refused(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 - a defect of the probe is a result, and never the product's fault
+            found = Finding(status="error", reason="harness_error", text=words(error))
+        return _beside(found, subject, case)
 
     def _made(self) -> Charged:
         try:
@@ -132,6 +141,17 @@ class Probes:
             raise
         except Exception as error:
             raise ChargedError("make", error) from error
+
+    def _marked(self, found: Finding, case: Case) -> Finding:
+        """Mark a finding of a backend that the package does not choose by itself: it says nothing of the stack.
+
+        What is chosen, a probe that died could not ask; another one of the operation has.
+        """
+        chosen = found.selected or self._chosen.get(case.operation, "")
+        self._chosen[case.operation] = chosen
+        if chosen == case.backend or "one-kernel" in found.marks:
+            return found
+        return replace(found, marks=(*found.marks, "one-kernel"))
 
     def _imported(self) -> tuple[Finding | None, list[str]]:
         """Say what keeps the package from being imported, None for nothing; and the libraries that it loads."""
@@ -166,7 +186,7 @@ def concluded(ending: Ending, what: str = "the probe") -> Finding:
     if ending.answer is not None:
         found = Finding(**ending.answer)
         told = of_device(ending.printed) if found.status == "fail" else ""
-        return dataclasses.replace(found, reason=told or found.reason)
+        return replace(found, reason=told or found.reason)
     last = ending.printed.strip().splitlines()[-1:] or [""]
     said = f"; last line: {last[0]}" if last[0] else ""
     if ending.late:
@@ -180,6 +200,15 @@ def concluded(ending: Ending, what: str = "the probe") -> Finding:
         # Our own end of the process, where an answer could not be given: for want of memory, or by a defect of ours.
         reason = "oom" if reason == "oom" or "MemoryError" in ending.printed else "harness_error"
     return refused(reason, f"{what} left with exit code {ending.code} and no answer{said}")
+
+
+def _beside(found: Finding, subject: Charged, case: Case) -> Finding:
+    """Put beside a finding what the package says of the backend, and which one it would choose."""
+    advertised, selected = found.advertised, found.selected
+    with contextlib.suppress(ChargedError, NotOfferedError):
+        selected = selected or subject.selected(case.operation)
+        advertised = advertised or subject.advertised(case.operation, case.backend)
+    return replace(found, advertised=advertised, selected=selected)
 
 
 def identity(case: Case) -> str:

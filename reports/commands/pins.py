@@ -11,6 +11,7 @@ import click
 
 from matrix.errors import ConfigurationError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+from reports.executed import kept
 
 if TYPE_CHECKING:
     from matrix.knowledge import Knowledge
@@ -53,6 +54,13 @@ Examples:
     "--override", "overrides", multiple=True, metavar="REQUIREMENT", help="For the lock: wins."
 )
 @click.option("--allow-source", is_flag=True, help="For the lock: source releases too.")
+@click.option(
+    "--results",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="What was executed, if not from the default folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def pins(
     *,
@@ -66,9 +74,13 @@ def pins(
     stack: str | None,
     overrides: tuple[str, ...],
     allow_source: bool,
+    folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Choose pins: the newest and the oldest stack that do what is needed, and why others do not."""
+    """Choose pins: the newest and the oldest stack that do what is needed, and why others do not.
+
+    What was executed counts beside the ledger: results are read as `show` reads them.
+    """
     from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.pins import choose  # noqa: PLC0415
     from reports import pinlist  # noqa: PLC0415
@@ -90,10 +102,12 @@ def pins(
         _check_lock(file, overrides)
     report = knowledge.report(
         generated="",
+        stacks=[stack.name for stack in knowledge.stacks],
         targets=(target,),
         machines=machines,
         environments=(environment,),
         capabilities=needs,
+        executed=kept(folder),
     )
     choice = choose(
         report, target=target, needs=needs, machines=machines, environment=environment, host=host
@@ -147,18 +161,12 @@ def _qualifies(choice: Choice, chosen: NamedStack | None) -> bool:
 
 
 def _check_needs(needs: tuple[str, ...], knowledge: Knowledge) -> None:
-    """Demand one need at least, of those that wheels are read for; whether each is known, the report says."""
-    capabilities = knowledge.configuration.capabilities
-    known = [known.name for known in capabilities.readable]
+    """Demand one need at least; whether each is known, the report says."""
     if not needs:
+        known = [known.name for known in knowledge.configuration.capabilities.capabilities]
         raise ConfigurationError(
             f"say at least once what the stack must do: --need gemm (known: {', '.join(known)})"
         )
-    for capability in capabilities.capabilities:
-        if capability.executed_only and capability.name in needs:
-            raise ConfigurationError(
-                f"--need {capability.name}: no wheel tells of it, only results do (known: {', '.join(known)})"
-            )
 
 
 def _machines(gpu: Target, machine: str | None) -> tuple[str, ...]:

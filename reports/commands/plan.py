@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
 from matrix.errors import ConfigurationError, NotFoundError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+from reports.executed import kept
 
 if TYPE_CHECKING:
     from matrix.cell import Report, StackSummary
@@ -57,6 +59,13 @@ In a workflow, with the JSON as output `plan` of an earlier job:
     type=click.Choice(ENVIRONMENTS),
     help="slim: what pip installs; devel: plus nvcc and ninja.",
 )
+@click.option(
+    "--results",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="What was executed, if not from the default folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(
     *,
@@ -65,6 +74,7 @@ def plan(
     machines: tuple[str, ...],
     capabilities: tuple[str, ...],
     environments: tuple[Environment, ...],
+    folder: Path | None,
     as_json: bool,
 ) -> None:
     """Plan jobs for GPU runners: stack x target x machine, and what to probe in each.
@@ -85,6 +95,7 @@ def plan(
         machines=machines,
         environments=environments,
         capabilities=capabilities,
+        executed=kept(folder),
     )
     if not stacks:
         click.echo(f"planning {chosen[0]}, the newest stack; --stack chooses others", err=True)

@@ -13,11 +13,10 @@ import click
 
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
-from reports.text import plain
+from reports.executed import kept
 
 if TYPE_CHECKING:
     from matrix.cell import Report
-    from matrix.executed import Executed
     from matrix.knowledge import Knowledge
 
 Form = Literal["text", "markdown", "html", "json"]
@@ -84,7 +83,7 @@ def show(
 
     if output is not None and not output.name:
         raise ConfigurationError(f"--output {str(output)!r} names no file")
-    executed = _executed(folder)
+    executed = kept(folder)
     knowledge = Knowledge.load()
     headline = [c.name for c in knowledge.configuration.capabilities.capabilities if c.headline]
     brief = not everything and form in ("text", "markdown")
@@ -106,19 +105,6 @@ def show(
         click.echo(text, nl=not text.endswith("\n"))
     else:
         _write(output, text)
-
-
-def _executed(folder: Path | None) -> Executed:
-    """Read the results; what is damaged is told and left out. Raises ConfigurationError for no folder."""
-    from matrix.executed import Executed  # noqa: PLC0415
-    from matrix.journal import Journal  # noqa: PLC0415
-
-    if folder is not None and not folder.is_dir():
-        raise ConfigurationError(f"--results {folder}: is no folder")
-    results, complaints = Journal(folder).read()
-    for complaint in complaints:
-        click.echo(plain(complaint, limit=300), err=True)
-    return Executed(results)
 
 
 def _render(

@@ -34,11 +34,11 @@ def result(run: str = "one", **changes: Any) -> Result:
 
 def test_what_was_appended_is_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "results")
-    assert journal.read() == ((), ())
+    assert journal.read() == ((), (), ())
     paths = journal.append([result(), result("two"), result(backend="b")])
     journal.append([result(backend="c")])
     assert [path.name for path in paths] == ["one.jsonl", "two.jsonl"]
-    read, complaints = journal.read()
+    read, complaints, _ = journal.read()
     assert [(each.run, each.backend) for each in read] == [
         ("one", ""),
         ("one", "b"),
@@ -59,11 +59,11 @@ def test_a_crash_anywhere_in_the_last_line_leaves_what_was_before_and_is_told(
     first = content.index(b"\n") + 1
     cut = first + cut % (len(content) - first)
     path.write_bytes(content[:cut])
-    read, complaints = journal.read()
+    read, complaints, _ = journal.read()
     assert [each.backend for each in read] == ["first"]
     assert len(complaints) == (cut != first)
     journal.append([result(backend="after")])
-    read, complaints = journal.read()
+    read, complaints, _ = journal.read()
     assert [each.backend for each in read] == [
         "first",
         *(["last"] if cut == len(content) - 1 else []),  # only its newline was missing
@@ -82,7 +82,7 @@ def test_damage_is_told_by_file_and_line_and_the_rest_kept(tmp_path: Path) -> No
     lines.insert(0, b"x" * (LONGEST + 5) + b"\n")
     lines.insert(0, b"[" * 100_000 + b"\n")
     path.write_bytes(b"".join(lines))
-    read, complaints = journal.read()
+    read, complaints, _ = journal.read()
     assert [each.backend for each in read] == ["0", "3"]
     assert [complaint.split(": left out: ")[0] for complaint in complaints] == [
         f"{path}:{n}" for n in (1, 2, 4, 5)
@@ -109,7 +109,7 @@ def test_appending_at_once_mixes_no_lines(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    read, complaints = journal.read()
+    read, complaints, _ = journal.read()
     assert (len(read), complaints) == (160, ())
 
 

@@ -319,3 +319,46 @@ def test_a_file_name_cannot_write_a_line_of_the_lock(command: Command, resolver:
     lines = file.read_text("utf-8").splitlines()
     assert [line for line in lines if not line.startswith("# ")] == resolver.text.splitlines()
     assert lines[1].endswith("-r 'a b --index-url=http:evil'")
+
+
+def test_what_was_executed_rejects_a_stack_that_the_ledger_likes(
+    command: Command, tmp_path: Path
+) -> None:
+    ask = ("pins", "--target", "sm121", "--need", "gemm", "--json")
+    newest = json.loads(command(*ask)[1])["newest"]
+    line = {
+        "stack": newest,
+        "target": "sm121",
+        "machine": "aarch64",
+        "environment": "slim",
+        "capability": "gemm",
+        "probe": {"name": "correctness.gemm", "sha256": "0" * 64},
+        "backend": "cutlass",
+        "status": "fail",
+        "reason": "all_zero",
+        "when": "2026-11-21T03:00:00Z",
+        "run": "one",
+    }
+    (tmp_path / "one.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    code, out, _ = command(*ask, "--results", str(tmp_path))
+    told = json.loads(out)
+    assert code == 0
+    assert told["newest"] not in (None, newest)
+    assert {"stack": newest, "reason": "gemm on aarch64: broken (all_zero)"} in told["rejected"]
+
+
+def test_what_only_results_tell_can_be_needed(command: Command, tmp_path: Path) -> None:
+    ask = ("pins", "--target", "sm121", "--need", "serve", "--results", str(tmp_path), "--json")
+    code, out, _ = command(*ask)
+    assert code == 1
+    told = json.loads(out)
+    assert told["newest"] is None
+    assert any(each["reason"] == "serve on aarch64: nothing is known" for each in told["rejected"])
+
+
+def test_a_folder_of_results_that_is_none_is_exit_2(command: Command, tmp_path: Path) -> None:
+    code, _, err = command(
+        "pins", "--target", "sm121", "--need", "gemm", "--results", str(tmp_path / "no")
+    )
+    assert code == 2
+    assert "is no folder" in err

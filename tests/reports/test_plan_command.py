@@ -11,6 +11,7 @@ import pytest
 
 from matrix.cell import Report
 from matrix.configuration import Configuration
+from matrix.executed import Executed
 from matrix.knowledge import Knowledge
 from matrix.namedstack import NamedStack
 from reports.cli import main
@@ -42,7 +43,9 @@ class Known:
         machines: tuple[str, ...],
         environments: tuple[str, ...],
         capabilities: tuple[str, ...],
+        executed: Executed,
     ) -> Report:
+        assert not list(executed.stacks(()))
         return msgspec.structs.replace(
             self.whole,
             generated=generated,

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from matrix.executed import Executed
+from matrix.journal import Journal
+from matrix.proberun import Conditions, Planned, ProbeRun, missing
+from matrix.result import Metric, Probe, Result
+from tests.matrix.test_executed import cell
+
+SHA = "0" * 64
+GEMM = Probe(name="correctness.gemm", sha256=SHA)
+
+
+def opening(*loads: str, run: str = "one") -> ProbeRun:
+    return ProbeRun(
+        record="run",
+        stack="vllm==0.33.0",
+        target="sm121",
+        machine="aarch64",
+        environment="slim",
+        run=run,
+        when="2026-11-21T03:00:00Z",
+        subject="vllm",
+        planned=tuple(
+            Planned(probe=GEMM, capability="gemm", backend="cutlass", load=(load,))
+            for load in loads
+        ),
+        conditions=Conditions(
+            python="3.12.3", platform="Linux", machine="aarch64", packages={}, device="cuda"
+        ),
+    )
+
+
+def result(load: str, **changes: Any) -> Result:
+    made: dict[str, Any] = {
+        "stack": "vllm==0.33.0",
+        "target": "sm121",
+        "machine": "aarch64",
+        "environment": "slim",
+        "capability": "gemm",
+        "probe": GEMM,
+        "backend": "cutlass",
+        "kernels": ("float_e2m1_t",),
+        "status": "pass",
+        "load": (load,),
+        "metrics": {"relative_l2": Metric(value=0.001, unit="1")},
+        "digests": {"product": SHA},
+        "when": "2026-11-21T03:00:01Z",
+        "run": "one",
+    }
+    return Result(**{**made, **changes})
+
+
+def test_what_was_planned_and_did_not_come_back_is_missing() -> None:
+    lost = list(missing(opening("m=1", "m=2", "m=3"), [result("m=2")]))
+    assert [(each.status, each.reason, each.load) for each in lost] == [
+        ("missing", "runner_lost", ("m=1",)),
+        ("missing", "runner_lost", ("m=3",)),
+    ]
+
+
+def test_a_result_of_another_run_backend_or_probe_brings_nothing_back() -> None:
+    others = (
+        result("m=1", run="two"),
+        result("m=1", backend="trtllm"),
+        result("m=1", probe=Probe(name="speed.gemm", sha256=SHA)),
+    )
+    assert len(list(missing(opening("m=1"), others))) == 1
+
+
+def test_a_journal_tells_what_is_missing_until_it_comes(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (tmp_path / "one.jsonl").write_bytes(msgspec.json.encode(opening("m=1", "m=2")) + b"\n")
+    journal.append([result("m=1")])
+    read = journal.read()
+    assert [each.status for each in read.results] == ["pass", "missing"]
+    assert [run.run for run in read.runs] == ["one"]
+    assert read.complaints == ()
+    journal.append([result("m=2")])
+    assert [each.status for each in journal.read().results] == ["pass", "pass"]
+
+
+def test_a_run_that_is_no_run_is_a_complaint(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_bytes(b'{"record": "run", "stack": "s"}\n')
+    assert "left out: no result" in journal_complaint(tmp_path)
+
+
+def journal_complaint(folder: Path) -> str:
+    (complaint,) = Journal(folder).read().complaints
+    return complaint
+
+
+def test_a_whole_run_that_passes_makes_a_cell_green() -> None:
+    (found,) = Executed([result("m=1"), result("m=2")]).light([cell()])
+    assert found.verdict == "works"
+
+
+def test_a_run_that_lost_a_check_does_not() -> None:
+    run = opening("m=1", "m=2")
+    came = [result("m=1")]
+    (found,) = Executed([*came, *missing(run, came)]).light([cell()])
+    assert (found.executed, found.verdict) == ("pass", "likely")
+
+
+def test_a_speed_pass_beside_right_numbers_does_not_spoil_them() -> None:
+    fast = result("m=1", probe=Probe(name="speed.gemm", sha256=SHA), marks=("numbers-unchecked",))
+    (found,) = Executed([fast]).light([cell()])
+    assert found.verdict == "likely"
+    (found,) = Executed([fast, result("m=1")]).light([cell()])
+    assert found.verdict == "works"
+
+
+def test_a_backend_that_the_stack_does_not_choose_does_not_break_its_cell() -> None:
+    other = result(
+        "m=1",
+        backend="trtllm",
+        status="fail",
+        reason="arch_guard",
+        kernels=(),
+        metrics={},
+        marks=("one-kernel",),
+    )
+    (found,) = Executed([result("m=1"), other]).light([cell()])
+    assert found.verdict == "works"

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from typing import get_args
+
+from matrix.result import Unit
+from matrix.verdict import Status
+from matrix.vocabulary import Reason
+from probes.finding import STATUSES
+from probes.reason import WORDS
+
+
+def test_every_reason_of_a_probe_is_one_of_the_matrix() -> None:
+    assert set(get_args(Reason)) >= WORDS
+
+
+def test_statuses_are_the_matrix_s() -> None:
+    assert set(STATUSES) == set(get_args(Status))
+
+
+def test_a_number_without_a_unit_has_one() -> None:
+    assert "1" in get_args(Unit)

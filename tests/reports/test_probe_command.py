@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from matrix import schemas
+
+Command = Callable[..., tuple[int, str, str]]
+
+INTERPRETER = """#!{python}
+import json, sys
+if "probes.preflight" in sys.argv:
+    print(json.dumps({told}))
+"""
+
+
+def interpreter(folder: Path, **changes: object) -> Path:
+    """Write what answers as an interpreter with a stack in it would."""
+    told = {
+        "python": "3.12.3",
+        "machine": "aarch64",
+        "packages": {"vllm": "0.33.0"},
+        "missing": [],
+        "compilers": [],
+        "gpu": [],
+    } | changes
+    code = INTERPRETER.format(python=sys.executable, told=repr(told))
+    code += "elif '-c' in sys.argv:\n    print('nvfp4 3 12')\n"
+    path = folder / "python"
+    path.write_text(code, encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "say --here"),
+        (("--here", "--only", "corectness"), "probes begin with availability, correctness"),
+        (("--here", "--python", "/nowhere"), "/nowhere is not there"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(
+    command: Command, arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, err = command("probe", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"missing": ["torch"]}, "torch not installed there"),
+        ({"gpu": []}, "no NVIDIA GPU here (nvidia-smi names none)"),
+        ({"packages": {"torch": "2.14"}}, "vllm is not installed there"),
+        (
+            {"gpu": [{"name": "NVIDIA L4", "uuid": "GPU-1", "compute_cap": "8.9"}]},
+            "NVIDIA L4 has compute capability 8.9, which is no target",
+        ),
+    ],
+)
+def test_an_environment_that_cannot_be_probed_is_told(
+    command: Command, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    python = interpreter(tmp_path, **changes)
+    code, _, err = command("probe", "--here", "--python", str(python))
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_broken_interpreter_is_a_failed_tool(command: Command, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport sys\nif '-c' in sys.argv: print('nvfp4 3 12')\n",
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    code, _, err = command("probe", "--here", "--python", str(python))
+    assert code == 3
+    assert "does not say what is installed" in err
+
+
+def test_a_run_that_is_not_there_is_told(command: Command, tmp_path: Path) -> None:
+    gpu = {"name": "NVIDIA GB10", "uuid": "GPU-1", "compute_cap": "12.1"}
+    python = interpreter(tmp_path, gpu=[gpu])
+    code, _, err = command(
+        "probe",
+        "--here",
+        "--python",
+        str(python),
+        "--resume",
+        "x",
+        "--results",
+        str(tmp_path / "r"),
+    )
+    assert code == 2
+    assert "has no run of that name" in err
+
+
+@pytest.mark.torch
+def test_the_self_test_probes_the_reference_and_every_line_is_of_the_schema(
+    command: Command,
+) -> None:
+    pytest.importorskip("torch")
+    if shutil.which("nvidia-smi"):
+        pytest.skip("the reference is probed on a CPU")
+    code, out, err = command(
+        "probe",
+        "--here",
+        "--python",
+        sys.executable,
+        "--self-test",
+        "--json",
+        "--only",
+        "correctness.gemm",
+    )
+    assert code == 0, err
+    validator = Draft202012Validator(schemas.schema("result"))
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines
+    for line in lines:
+        validator.validate(line)
+        assert line["status"] == "pass"
+        assert line["kernels"] == ["reference_nvfp4_gemm"]
