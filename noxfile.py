@@ -53,10 +53,17 @@ def reference(session: nox.Session) -> None:
     A CPU build of torch is enough, and pip takes it where one of its indexes has it: the constraints name the
     release, not the build. docs/reference.md tells what the index's own build brings along.
     """
-    install(session, "tests", "reference", "types")
+    install(session, "tests", "probes", "reference", "types")
     session.run("pytest", "tests/probes", *session.posargs)
     # The session `types` has no torch, and so takes every tensor for Any.
     session.run("mypy", "probes", "tests/probes")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Plant faults in the reference, and show which probe finds each: `nox -s faults -- --list`."""
+    install(session, "tests", "probes")
+    session.run("python", "-m", "probes.faults", *session.posargs)
 
 
 @nox.session
