@@ -164,6 +164,8 @@ class Probes:
     def _load(self) -> tuple[str, str, list[str]]:
         try:
             self.adapter.load()
+            # What keeps the device from being used keeps every probe: a driver that is too old, no GPU.
+            torch.empty(1, device=self.request.device)
         except NotOfferedError as error:
             return "not_offered", str(error), []
         except Exception as error:  # noqa: BLE001 - whatever it raises is told
