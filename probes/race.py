@@ -37,8 +37,8 @@ PLANS: Final[Mapping[str, Plan]] = {
     ),
     "small": Plan(
         idle=0.0,
-        burst=Length(seconds=0.1, least=24, most=40),
-        sustained=Length(seconds=0.2, least=48, most=100),
+        burst=Length(seconds=0.1, least=40, most=40),
+        sustained=Length(seconds=0.2, least=80, most=80),
     ),
 }
 """By a request's scale. 24 rounds bound a median by its 3rd and 22nd value (see `contrast`)."""

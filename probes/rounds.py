@@ -21,6 +21,9 @@ Series = Mapping[str, list[float]]
 TOLERANCE: Final = 0.02
 """How far the timer may be off an independent measurement."""
 
+_TICK: Final = 1e-9
+"""Seconds that stand for none: a ratio needs more than zero, and no clock here is finer."""
+
 _CHECKS: Final = 15
 """Comparisons of the timer with the host's clock: one more than the fewest that bound a median."""
 
@@ -47,7 +50,7 @@ def measured(works: Mapping[str, Work], timer: Timer, length: Length, *, seed: i
             order.shuffle(names)
             taken = timer.each([works[name] for name in names])
             for name, seconds in zip(names, taken, strict=True):
-                found[name].append(seconds)
+                found[name].append(max(seconds, _TICK))
             count += 1
     return found
 

@@ -34,14 +34,14 @@ class Moe(NamedTuple):
 
 
 EXPERTS: Final = {"qwen3-30b-a3b": Moe(experts=128, top_k=8, hidden=2048, intermediate=768)}
-_SMALL: Final = Moe(experts=4, top_k=2, hidden=128, intermediate=64)
+_SMALL: Final = Moe(experts=2, top_k=1, hidden=64, intermediate=64)
 
 
 def gemm_loads(run: Request) -> Iterator[Load]:
     """Yield layers and rows; for CPUs two that are large enough for their work to outweigh the calls."""
     if run.scale != "full":
-        for m in (1, 64):
-            yield {"layer": "small", "m": m, "n": 256, "k": 512}
+        for m in (1, 16):
+            yield {"layer": "small", "m": m, "n": 64, "k": 256}
         return
     for name, (n, k) in LAYERS.items():
         for m in ROWS:
@@ -51,7 +51,7 @@ def gemm_loads(run: Request) -> Iterator[Load]:
 def quantize_loads(run: Request) -> Iterator[Load]:
     """Yield the activations that those layers take."""
     if run.scale != "full":
-        yield {"m": 64, "k": 512}
+        yield {"m": 16, "k": 256}
         return
     for k in sorted({k for _, k in LAYERS.values()}):
         for m in ROWS:
@@ -62,5 +62,5 @@ def moe_loads(run: Request) -> Iterator[Load]:
     """Yield mixtures of experts and numbers of tokens."""
     full = run.scale == "full"
     for name, layer in EXPERTS.items() if full else (("small", _SMALL),):
-        for m in ROWS if full else (16,):
+        for m in ROWS if full else (8,):
             yield {"layer": name, "m": m, **layer._asdict()}

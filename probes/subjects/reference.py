@@ -27,7 +27,7 @@ OFFERS: Final[Offers] = {
     "w4a16_moe": ("plain",),
 }
 
-_TILE: Final = 32
+_TILE: Final = 8
 """Rows of weights."""
 
 
