@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from matrix.cell import Cell, Item, StackSummary
+from matrix.proberun import ProbeRun
 from matrix.result import Result
 from matrix.verdict import Judgement, Status, verdict
 from matrix.vocabulary import Environment, Machine, Mark, Reason
@@ -36,18 +37,20 @@ class Spot(NamedTuple):
 
 
 class Execution(NamedTuple):
-    """What ran on a cell: the worst status of the newest run that says something, and its results."""
+    """What ran on a cell: the worst status of the newest run that says something, its results, and its opening."""
 
     status: Status
     reason: Reason
     proven: bool
     results: tuple[Result, ...]
+    run: ProbeRun | None = None
 
 
 class Executed:
     """Results by cell. One that does not name its environment speaks for both."""
 
-    def __init__(self, results: Iterable[Result] = ()) -> None:
+    def __init__(self, results: Iterable[Result] = (), runs: Iterable[ProbeRun] = ()) -> None:
+        self._runs = {run.run: run for run in runs}
         self._by_spot: dict[Spot, list[Result]] = {}
         for result in results:
             spot = Spot(result.stack, result.target, result.machine, result.capability)
@@ -74,7 +77,7 @@ class Executed:
         worst = same[0]
         proven = any(r.status == "pass" and not _GREEN & set(r.marks) for r in same)
         proven = proven and not any(r.status in _UNFINISHED for r in same)
-        return Execution(worst.status, worst.reason, proven, tuple(same))
+        return Execution(worst.status, worst.reason, proven, tuple(same), self._runs.get(run))
 
     def stacks(self, known: Iterable[str]) -> tuple[StackSummary, ...]:
         """Summarise the stacks that results name and the matrix does not know, by name."""
@@ -160,7 +163,26 @@ def _lit(cell: Cell, ran: Execution) -> Cell:
         executed=ran.status,
         verdict=judged.verdict,
         reason=judged.reason,
-        evidence=(*_items(ran.results), *cell.evidence),
+        evidence=(*_conditions(ran.run), *_items(ran.results), *cell.evidence),
+    )
+
+
+def _conditions(run: ProbeRun | None) -> Iterator[Item]:
+    """Tell what a probe run ran on, where it was one."""
+    if run is None:
+        return
+    told = run.conditions
+    gpus = dict.fromkeys(
+        ", ".join(filter(None, (gpu.get("name"), f"driver {gpu.get('driver_version', 'unknown')}")))
+        for gpu in told.gpu
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in told.packages.items())
+    yield Item(
+        kind="run",
+        name=run.run,
+        answer=told.device,
+        text="; ".join((*gpus, versions, f"Python {told.python}", *filter(None, (told.nvcc,)))),
+        where=run.when,
     )
 
 

@@ -16,6 +16,7 @@ CAPABILITY: Final[Mapping[str, str]] = {
     "w4a16_gemm": "gemm",
     "grouped_gemm": "moe",
     "moe": "moe",
+    "w4a16_moe": "moe",
     "kv_cache": "kv-cache",
     "kv_attend": "kv-cache",
     "mxfp4_quantize": "mxfp4-quantize",

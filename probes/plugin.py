@@ -64,6 +64,8 @@ class Probes:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what an earlier attempt has finished."""
         done = frozenset(self.request.done)
+        # A probe of what the subject lacks, or that the request leaves out, has one item without a case.
+        items[:] = [item for item in items if isinstance(_planned(item)[0], Case)]
         self._planned = [_planned(item) for item in items]
         items[:] = [item for item in items if identity(_planned(item)[0]) not in done]
 
@@ -164,6 +166,8 @@ class Probes:
     def _load(self) -> tuple[str, str, list[str]]:
         try:
             self.adapter.load()
+            # What keeps the device from being used keeps every probe: a driver that is too old, no GPU.
+            torch.empty(1, device=self.request.device)
         except NotOfferedError as error:
             return "not_offered", str(error), []
         except Exception as error:  # noqa: BLE001 - whatever it raises is told

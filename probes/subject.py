@@ -82,7 +82,7 @@ class Subject(Protocol):
         """Bring weights to what a backend's kernel wants, once.
 
         `weights`: for gemm, w4a16_gemm and mxfp4_gemm an `Operand` (N, K), for grouped_gemm one (E, N, K), both with
-        scales in rows (layout None); for moe `Experts`. All on the device. `fill`: the byte for padding of scales, where
+        scales in rows (layout None); for moe and w4a16_moe `Experts`. All on the device. `fill`: the byte for padding of scales, where
         the adapter makes it.
         """
 
@@ -119,6 +119,17 @@ class Subject(Protocol):
         `experts` as `prepare` made it of `Experts`; `expert_ids` int32 and `expert_weights` float32 (T, top k), as
         `product.moe` has them.
         """
+
+    def w4a16_moe(
+        self,
+        hidden: torch.Tensor,
+        experts: Any,
+        *,
+        expert_ids: torch.Tensor,
+        expert_weights: torch.Tensor,
+        backend: str,
+    ) -> torch.Tensor:
+        """Return what `moe` does of activations that are not quantized: the weight-only experts."""
 
     def mxfp4_quantize(
         self, values: torch.Tensor, *, layout: Layout | None, backend: str

@@ -27,4 +27,4 @@ def kept(folder: Path | None) -> Executed:
     read = Journal(folder).read()
     for complaint in read.complaints:
         click.echo(plain(complaint, limit=300), err=True)
-    return Executed(read.results)
+    return Executed(read.results, read.runs)

@@ -170,7 +170,7 @@ def _hints(console: Console, report: Report, cells: Sequence[Cell]) -> None:
 
     No pins are chosen by what only results tell.
     """
-    read = [c for c in cells if any(item.kind != "result" for item in c.evidence)]
+    read = [c for c in cells if any(item.kind not in ("run", "result") for item in c.evidence)]
     one = min(read or cells, key=lambda cell: (cell.verdict != "broken", "[" in cell.stack))
     stack, target, capability = plain(one.stack), plain(one.target), plain(one.capability)
     commands = [

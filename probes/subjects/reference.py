@@ -23,7 +23,12 @@ OFFERS: Final[Offers] = {
     "kv_attend": ("plain",),
     "mxfp4_quantize": ("plain",),
     "mxfp4_gemm": ("plain",),
+    "w4a16_gemm": ("plain",),
+    "w4a16_moe": ("plain",),
 }
+
+_TILE: Final = 8
+"""Rows of weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +120,7 @@ class Reference:
     ) -> torch.Tensor:
         """See `Subject`; named as what it is, a fallback."""
         with self.kernel("reference_w4a16_gemm"):
-            return product.linear(values.float(), nvfp4.dequantize(_tensor(b))).to(dtype)
+            return _weight_only(values, _tensor(b)).to(dtype)
 
     def moe(
         self,
@@ -132,6 +137,27 @@ class Reference:
                 hidden, experts, expert_ids=expert_ids, expert_weights=expert_weights
             )
             return made.to(hidden.dtype)
+
+    def w4a16_moe(
+        self,
+        hidden: torch.Tensor,
+        experts: Any,
+        *,
+        expert_ids: torch.Tensor,
+        expert_weights: torch.Tensor,
+        backend: str,
+    ) -> torch.Tensor:
+        """See `Subject`."""
+        with self.kernel("reference_w4a16_fused_moe"):
+            total = torch.zeros(hidden.shape, device=hidden.device)
+            for expert in range(experts.down.packed.shape[0]):
+                tokens, choices = torch.nonzero(expert_ids == expert, as_tuple=True)
+                both = _weight_only(hidden[tokens], nvfp4.select(experts.gate_up, expert))
+                gate, up = both.chunk(2, dim=-1)
+                middle = torch.nn.functional.silu(gate) * up
+                out = _weight_only(middle, nvfp4.select(experts.down, expert))
+                total.index_add_(0, tokens, out * expert_weights[tokens, choices, None])
+            return total.to(hidden.dtype)
 
     def mxfp4_quantize(
         self, values: torch.Tensor, *, layout: Layout | None, backend: str
@@ -252,6 +278,22 @@ class Reference:
 def _placed(scales: torch.Tensor, layout: Layout | None) -> torch.Tensor:
     told = scales.view(torch.uint8)
     return told if layout is None else swizzle(told, layout=layout)
+
+
+def _weight_only(values: torch.Tensor, weights: Nvfp4) -> torch.Tensor:
+    """Multiply (M, K) by weights (N, K) that are widened a tile at a time: float32 (M, N).
+
+    The tiles make it slower than the native stand-in, as it has to be for that one to be clean.
+    """
+    made = []
+    for rows in torch.arange(weights.packed.shape[0]).split(_TILE):  # type: ignore[no-untyped-call]
+        tile = Nvfp4(
+            packed=weights.packed[rows],
+            scales=weights.scales.view(torch.uint8)[rows].view(torch.float8_e4m3fn),
+            global_scale_multiplier=weights.global_scale_multiplier,
+        )
+        made.append(product.linear(values.float(), nvfp4.dequantize(tile)))
+    return torch.cat(made, dim=-1)
 
 
 def _tensor(operand: Operand, multiplier: torch.Tensor | None = None) -> Nvfp4:

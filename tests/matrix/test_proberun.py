@@ -126,3 +126,16 @@ def test_a_backend_that_the_stack_does_not_choose_does_not_break_its_cell() -> N
     )
     (found,) = Executed([result("m=1"), other]).light([cell()])
     assert found.verdict == "works"
+
+
+def test_the_conditions_of_a_run_stand_before_its_results() -> None:
+    run = opening("m=1")
+    gpu = {"name": "NVIDIA GB10", "driver_version": "580.95.05"}
+    told = msgspec.structs.replace(
+        run.conditions, gpu=(gpu, gpu), packages={"vllm": "0.33.0"}, nvcc="release 13.0"
+    )
+    run = msgspec.structs.replace(run, conditions=told)
+    (found,) = Executed([result("m=1")], [run]).light([cell()])
+    first, second = found.evidence[:2]
+    assert (first.kind, first.name, second.kind) == ("run", "one", "result")
+    assert first.text == "NVIDIA GB10, driver 580.95.05; vllm 0.33.0; Python 3.12.3; release 13.0"
