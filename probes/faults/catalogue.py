@@ -12,9 +12,10 @@ from probes.faults import (
     matrices,
     messages,
     scales,
+    speed,
 )
 from probes.faults.fault import FAULTS
 
 __all__ = ["FAULTS"]
 
-_KINDS = (codes, scales, matrices, experts, attention, messages, deaths, imports, fallbacks)
+_KINDS = (codes, scales, matrices, experts, attention, messages, deaths, imports, fallbacks, speed)
