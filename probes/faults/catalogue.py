@@ -6,6 +6,7 @@ from probes.faults import (
     attention,
     codes,
     deaths,
+    endurance,
     experts,
     fallbacks,
     imports,
@@ -18,4 +19,16 @@ from probes.faults.fault import FAULTS
 
 __all__ = ["FAULTS"]
 
-_KINDS = (codes, scales, matrices, experts, attention, messages, deaths, imports, fallbacks, speed)
+_KINDS = (
+    codes,
+    scales,
+    matrices,
+    experts,
+    attention,
+    messages,
+    deaths,
+    imports,
+    fallbacks,
+    speed,
+    endurance,
+)

@@ -45,7 +45,7 @@ class SlowedByItsHeat(Planted):
             return (_COOL if self.phase <= _BURST else _CAPPED,)
 
         # In the process of this probe alone: the stand-in for NVML.
-        clocks.Clocks.take = take  # type: ignore[method-assign]
+        clocks.Clocks.take = take  # type: ignore[method-assign, assignment]
 
     def gemm(self, *args: Any, **kwargs: Any) -> Any:
         if self.phase == _BURST:
