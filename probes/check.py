@@ -25,10 +25,9 @@ _HERE: Final = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Check:
-    """What `@check` wrote down: the operation, and the loads for a request."""
+    """What `@check` wrote down: each operation, and its loads for a request."""
 
-    operation: str
-    loads: Loads
+    planned: tuple[tuple[str, Loads], ...]
 
 
 def check(operation: str, loads: Loads) -> Callable[[_F], _F]:
@@ -36,9 +35,14 @@ def check(operation: str, loads: Loads) -> Callable[[_F], _F]:
 
     It becomes a case for each backend that the subject offers for `operation`, and each load.
     """
+    return each({operation: loads})
+
+
+def each(planned: Mapping[str, Loads]) -> Callable[[_F], _F]:
+    """Mark a function as a probe of several operations, each with its loads."""
 
     def mark(function: _F) -> _F:
-        setattr(function, _MARK, Check(operation, loads))
+        setattr(function, _MARK, Check(tuple(planned.items())))
         return function
 
     return mark
@@ -53,14 +57,17 @@ def checked(function: Any) -> Check | None:
 def cases(name: str, found: Check, offers: Offers, request: Request) -> list[Case]:
     """Return the cases of the probe `name`, in order; none where the subject lacks the operation.
 
-    A load may name its `backend`, for one alone.
+    A load may name its `backend`, for one alone. The probe of several operations is named for each of them, too.
     """
     made = []
-    for backend in offers.get(found.operation, ()):
-        for load in found.loads(request):
-            if load.get("backend", backend) == backend:
-                told = {key: value for key, value in load.items() if key != "backend"}
-                made.append(Case(name, found.operation, backend, told))
+    several = len(found.planned) > 1
+    for operation, loads in found.planned:
+        for backend in offers.get(operation, ()):
+            for load in loads(request):
+                if load.get("backend", backend) == backend:
+                    told = {key: value for key, value in load.items() if key != "backend"}
+                    probe = f"{name}.{operation}" if several else name
+                    made.append(Case(probe, operation, backend, told))
     return [case for case in made if not request.only or case.probe.startswith(tuple(request.only))]
 
 

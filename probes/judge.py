@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Iterable
+from typing import Any, Final
 
 import torch
 
+from probes import bounds
+from probes.fault import Fault, where, zero_rows
 from probes.finding import Finding, Metrics
 
-RELATIVE_L2: Final = {torch.bfloat16: 8e-3, torch.float16: 2e-3, torch.float32: 1e-4}
-"""Largest relative L2 error of a product by its type: about four times what rounding to that type alone gives
-(2^-9 / sqrt(3) for bfloat16); another order of float32 sums is far below."""
-
-COSINE: Final = 0.9999
-NORM: Final = (0.98, 1.02)
-"""Bounds of the ratio of norms: facts of the field; a cosine is blind to a wrong scale."""
-
-_SKIPS: Final = frozenset({"not_offered", "too_small", "no_baseline"})
+_SKIPS: Final = frozenset({"not_offered", "too_small", "no_baseline", "not_proven"})
 _HARNESS: Final = frozenset({"harness_error", "killed", "no_gpu", "driver_too_old", "runner_lost"})
+_PATIENCE: Final = 60.0
+"""Seconds for naming what is wrong; products of 256 experts take seconds each. It is wrong all the same."""
+
 _FALLBACKS: Final = frozenset({"weight_only_fallback", "emulation_fallback"})
 
 
-def refused(reason: str, text: str, *, metrics: Metrics | None = None) -> Finding:
-    """Make the finding of what is no pass; whose fault it is follows from the reason."""
+def refused(reason: str, text: str, **more: Any) -> Finding:
+    """Make the finding of what is no pass; whose fault it is follows from the reason. `more`: other fields of it."""
     status = "fail"
     if reason in _SKIPS:
         status = "skip"
@@ -33,60 +30,116 @@ def refused(reason: str, text: str, *, metrics: Metrics | None = None) -> Findin
         status = "error"
     elif reason in _FALLBACKS:
         status = "fallback"
-    return Finding(status=status, reason=reason, text=text, metrics=metrics or {})
+    return Finding(status=status, reason=reason, text=text, **more)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong with a tensor: `reason`, one sentence, and the figures that show it."""
-
-    reason: str
-    text: str
+Suspect = tuple[str, str, torch.Tensor]
+"""A reason, a sentence, and what the product would be, were that so."""
 
 
-def product(  # noqa: PLR0911 - one arm a kind of fault
-    got: torch.Tensor, want: torch.Tensor
+def product(
+    got: torch.Tensor,
+    want: torch.Tensor,
+    *,
+    bound: float | None = None,
+    rows: float = 1.5,
+    suspects: Iterable[Suspect] = (),
 ) -> tuple[Fault | None, dict[str, tuple[float, str]]]:
-    """Hold a product against the reference's: both (…, N); `want` float32. Also return the figures.
+    """Hold a product against the reference's: both (…, N). Also return the figures.
 
-    Looked for, in order: another shape, NaN or infinity, all zeros, zeros in whole rows, the right direction and another
-    length (a wrong scale), wrong numbers. On whatever device they are; compared in float64.
+    `bound`: the largest relative L2 error (`probes.bounds`), by default that of `got`'s type; a row may have `rows` times that, an element
+    is held to the row's root mean square. `suspects` are made one by one, once something is wrong, and name it. Compared on the CPU in
+    float64.
     """
     if got.shape != want.shape:
         told = f"shape {tuple(got.shape)}, not {tuple(want.shape)}"
         return Fault("wrong_numbers", told), {}
+    bound = bounds.product(got.dtype) if bound is None else bound
     left, right = got.detach().double().cpu(), want.detach().double().cpu()
     broken = ~torch.isfinite(left)
     figures = {"not_finite": (float(broken.sum()), "1")}
     if bool(broken.any()):
-        first = tuple(int(i) for i in broken.nonzero()[0])
-        return Fault(
-            "nan_or_inf",
-            f"{int(broken.sum())} of {left.numel()} are NaN or infinite, the first at {first}",
-        ), figures
-    size = right.norm().clamp_min(1e-30)
-    norm = float(left.norm() / size)
-    error = float((left - right).norm() / size)
-    cosine = float((left * right).sum() / (left.norm() * right.norm()).clamp_min(1e-30))
-    figures |= {"relative_l2": (error, "1"), "cosine": (cosine, "1"), "norm_ratio": (norm, "1")}
-    bound = RELATIVE_L2[got.dtype]
-    if error <= bound and cosine >= COSINE and NORM[0] <= norm <= NORM[1]:
+        return Fault("nan_or_inf", f"NaN or infinite: {where(broken)}"), figures
+    error, cosine, norm = _figures(left, right)
+    by_row, peak = _rows(left, right, bound)
+    figures |= {
+        "relative_l2": (error, "1"),
+        "cosine": (cosine, "1"),
+        "norm_ratio": (norm, "1"),
+        "relative_l2_worst_row": (float(by_row.max()), "1"),
+        "worst_element": (float(peak.max()), "1"),
+    }
+    whole = error <= bound and cosine >= bounds.cosine(bound)
+    inside = bounds.NORM[0] <= norm <= bounds.NORM[1]
+    off = by_row > rows * bound
+    if whole and inside and not bool(off.any()) and float(peak.max()) <= 1:
         return None, figures
-    if not bool(left.any()):
-        return Fault("all_zero", "every element is zero"), figures
-    if rows := _zero_rows(left, right):
-        return Fault("all_zero", f"{len(rows)} rows are zero, the first is {rows[0]}"), figures
-    said = (
-        f"relative L2 {error:.3g} (at most {bound:g}), cosine {cosine:.6f}, norm ratio {norm:.4f}"
+    wrong = (peak > 1).reshape(left.shape) | off.reshape(*left.shape[:-1], 1)
+    return _named(left, right, wrong, figures, suspects, bound), figures
+
+
+def _figures(left: torch.Tensor, right: torch.Tensor) -> tuple[float, float, float]:
+    """Return relative L2 error, cosine and ratio of norms; of two zeros 0, 1 and 1."""
+    size = right.norm()
+    if not float(size):
+        error = 0.0 if not bool(left.any()) else float("1e30")
+        return error, 1.0 if not error else 0.0, 1.0 if not error else float("1e30")
+    lengths = (left.norm() * size).clamp_min(1e-300)
+    return (
+        float((left - right).norm() / size),
+        float((left * right).sum() / lengths),
+        float(left.norm() / size),
     )
-    if cosine >= COSINE:
-        return Fault("wrong_scale", said), figures
-    return Fault("wrong_numbers", said), figures
 
 
-def _zero_rows(got: torch.Tensor, want: torch.Tensor) -> Sequence[int]:
-    flat, right = got.reshape(-1, got.shape[-1]), want.reshape(-1, want.shape[-1])
-    return [int(i) for i in ((flat == 0).all(-1) & (right != 0).any(-1)).nonzero()]
+def _rows(
+    left: torch.Tensor, right: torch.Tensor, bound: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's relative L2 error, and each element's error over what is allowed for it.
+
+    A row of zeros is held to the whole's root mean square.
+    """
+    one, two = left.reshape(-1, left.shape[-1]), right.reshape(-1, right.shape[-1])
+    floor = 1e-3 * two.square().mean().sqrt().clamp_min(1e-30)
+    mean = two.square().mean(-1, keepdim=True).sqrt().clamp_min(floor)
+    error = (one - two).abs()
+    by_row = error.square().mean(-1).sqrt() / mean.squeeze(-1)
+    return by_row, error / (bound * two.abs() + bounds.PEAK * bound * mean)
+
+
+def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
+    left: torch.Tensor,
+    right: torch.Tensor,
+    wrong: torch.Tensor,
+    figures: Metrics,
+    suspects: Iterable[Suspect],
+    bound: float,
+) -> Fault:
+    """Name what is wrong with a finite product, wrong where `wrong` says."""
+    if not bool(left.any()):
+        return Fault("all_zero", "every element is zero")
+    rows = zero_rows(left, right)
+    if len(rows):
+        return Fault("all_zero", f"{len(rows)} rows are zero, the first is {int(rows[0])}")
+    started = time.monotonic()
+    for reason, told, suspect in suspects:
+        if time.monotonic() - started > _PATIENCE:
+            break
+        error, cosine, norm = _figures(left, suspect.detach().double().cpu())
+        if error <= 2 * bound and bounds.NORM[0] <= norm <= bounds.NORM[1]:
+            return Fault(reason, told)
+    error, cosine, norm = (figures[name][0] for name in ("relative_l2", "cosine", "norm_ratio"))
+    said = (
+        f"relative L2 {error:.3g} (at most {bound:.2g}), cosine {cosine:.6f}, norm ratio {norm:.4g}"
+    )
+    factor = float((left * right).sum() / right.square().sum().clamp_min(1e-300))
+    if factor > 0 and float((left - factor * right).norm()) <= bound * factor * float(right.norm()):
+        return Fault("wrong_scale", f"right but for a factor of {factor:.6g}; {said}")
+    if cosine <= -bounds.cosine(bound):
+        return Fault("sign_lost", f"every sign is inverted; {said}")
+    if bool((left >= 0).all()) and bool((right < 0).any()):
+        return Fault("sign_lost", f"no element is negative; {said}")
+    return Fault("wrong_numbers", f"{said}; wrong: {where(wrong)}")
 
 
 def sha256(*tensors: torch.Tensor) -> str:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from probes.kernelnames import NEEDED, Kind, known
+
 _T = TypeVar("_T")
-
-NATIVE: Final = re.compile(r"e2m1|nvfp4|fp4|mxf4|nv_?float4", re.IGNORECASE)
-"""In the name of a kernel that computes on FP4: CUTLASS's type, cuDNN's and vLLM's names."""
-
-WEIGHT_ONLY: Final = re.compile(
-    r"marlin|humming|machete|w4a16|awq|gptq|bf16_fp4|bf16xfp4", re.IGNORECASE
-)
-EMULATION: Final = re.compile(r"emulat|dequant", re.IGNORECASE)
 
 
 def kernels(work: Callable[[], _T], device: torch.device) -> tuple[_T, tuple[str, ...]]:
@@ -44,10 +37,40 @@ def _is_kernel(event: Any, *, cuda: bool) -> bool:
     return bool(event.is_user_annotation)
 
 
-def fallback(names: tuple[str, ...]) -> str:
-    """Return the reason where kernels are not native FP4: weight-only, emulated, or (`not_proven`) none of them FP4."""
-    if any(WEIGHT_ONLY.search(name) for name in names):
+def fallback(names: tuple[str, ...], operation: str = "gemm") -> str:
+    """Return the reason where an operation did not run on native FP4 kernels, "" where it did.
+
+    A weight-only kernel is `weight_only_fallback`. Emulation, or a product in 16 bits where no FP4 one ran, is
+    `emulation_fallback`: a native quantization before it does not make the product native. `not_proven` where no rule of
+    `probes.kernelnames` knows a kernel that does what the operation needs.
+    """
+    rules = [rule for rule in map(known, names) if rule is not None]
+    kinds = {rule.kind for rule in rules}
+    native = any(rule.kind is Kind.NATIVE and rule.does in NEEDED[operation] for rule in rules)
+    if Kind.WEIGHT_ONLY in kinds:
         return "weight_only_fallback"
-    if any(EMULATION.search(name) for name in names):
+    multiplies = "multiply" in NEEDED[operation]
+    if multiplies and not native and kinds & {Kind.EMULATION, Kind.DENSE_16}:
         return "emulation_fallback"
-    return "" if any(NATIVE.search(name) for name in names) else "not_proven"
+    if any(rule.kind is Kind.EMULATION and rule.does for rule in rules):
+        return "emulation_fallback"
+    return "" if native else "not_proven"
+
+
+def families(names: tuple[str, ...], operation: str) -> tuple[str, ...]:
+    """Return whose kernels did what the operation needs, each once; one whose name does not tell is left out."""
+    rules = [rule for rule in map(known, names) if rule is not None]
+    told = [rule.family for rule in rules if rule.does in NEEDED[operation] and rule.family]
+    return tuple(dict.fromkeys(told))
+
+
+def verdict(names: tuple[str, ...], operation: str, family: str) -> str:
+    """Return the reason where the kernels that ran are not those of the backend that was asked for, "" where they are.
+
+    `family`: whose kernels the backend's are, "" where that is not known. As `fallback` says, and `setting_ignored` where native kernels of
+    another family ran, and none of this.
+    """
+    if reason := fallback(names, operation):
+        return reason
+    ran = families(names, operation)
+    return "setting_ignored" if family and ran and family not in ran else ""

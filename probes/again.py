@@ -1,0 +1,221 @@
+"""The same work once more: repeated, on poisoned memory, compiled, in a CUDA graph. Each gives outputs, a fault and figures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from probes import bounds, judge
+from probes.fault import Fault, where
+from probes.finding import Metrics
+from probes.subject import Charged
+from probes.work import Outputs, Work, launch
+
+Told = tuple[Outputs, Fault | None, Metrics]
+Variant = Callable[[Charged, Work, Work], Told]
+
+
+def repeated(subject: Charged, work: Work, other: Work) -> Told:
+    """Run `work` twice, `other` once and `work` again; every result has to be that of its own inputs.
+
+    Where `work.exact`, the runs have to agree bit by bit; else, where kernels may add in any order, by the bound of a product.
+    """
+    first = launch(subject, work)
+    kept = _copies(first)
+    fault, figures = work.judge(kept)
+    if fault:
+        return kept, fault, figures
+    second = _copies(launch(subject, work))
+    figures = {**figures, "bits_differ": (float(_differ(kept, second)), "1")}
+    if fault := _unlike(work, kept, second):
+        return kept, fault, figures
+    third = _copies(launch(subject, other))
+    wrong, _ = other.judge(third)
+    if wrong:
+        return third, _stale(kept, third, wrong), figures
+    if _differ(first, kept):
+        return kept, Fault("corruption", "a result changed when the next call ran"), figures
+    fourth = _copies(launch(subject, work))
+    if _differ(fourth, kept) and (wrong := work.judge(fourth)[0]):
+        return fourth, _stale(third, fourth, wrong), figures
+    return kept, _unlike(work, kept, fourth), figures
+
+
+def poisoned(subject: Charged, work: Work, other: Work) -> Told:
+    """Run on memory that is full of NaN: what was never written, or read before it was, shows."""
+    del other
+    plain = _copies(launch(subject, work))
+    fault, figures = work.judge(plain)
+    if fault:
+        return plain, fault, figures
+    with _poison():
+        made = _copies(launch(subject, work))
+    fault, figures = (work.poisoned or work.judge)(made)
+    if fault and fault.reason != "uninitialised_scale":
+        told = f"what the memory held before shows in the output: {fault.text}"
+        return made, Fault("stale_output", told), figures
+    return made, fault, figures
+
+
+def padding(subject: Charged, work: Work, full_of_nan: Work) -> Told:
+    """Run with the padding of the scales full of zeros, then of NaN: nothing may change."""
+    plain = _copies(launch(subject, work))
+    fault, figures = work.judge(plain)
+    if fault:
+        return plain, fault, figures
+    made = _copies(launch(subject, full_of_nan))
+    differ = _differ(plain, made)
+    figures = {**figures, "bits_differ": (float(differ), "1")}
+    if (work.exact and differ) or work.judge(made)[0]:
+        wrong = torch.stack([(one != two) for one, two in zip(plain, made, strict=True)])
+        return (
+            made,
+            Fault("padding_read", f"padding of the scales changes the output: {where(wrong)}"),
+            figures,
+        )
+    return made, None, figures
+
+
+def compiled(subject: Charged, work: Work, other: Work) -> Told:
+    """Run compiled, as one graph if possible; what the graph gives has to be right for other inputs, too."""
+    import torch._dynamo as dynamo  # noqa: PLC0415 - half a second, for this one probe
+
+    backend = "inductor" if subject.device.type == "cuda" else "eager"
+
+    def run(*given: torch.Tensor) -> Outputs:
+        return work.call(subject.subject, *given)
+
+    def traced() -> tuple[Outputs, Callable[..., Outputs], bool]:
+        whole = torch.compile(run, fullgraph=True, backend=backend)
+        try:
+            return whole(*work.inputs), whole, True
+        except dynamo.exc.Unsupported:
+            dynamo.reset()
+            parts = torch.compile(run, backend=backend)
+            return parts(*work.inputs), parts, False
+
+    first, graph, whole = subject.charge(work.operation, traced)
+    kept = _copies(first)
+    fault, figures = work.judge(kept)
+    figures = {**figures, "one_graph": (float(whole), "1")}
+    if fault:
+        return kept, fault, figures
+    second = _copies(subject.charge(work.operation, lambda: graph(*other.inputs)))
+    wrong, _ = other.judge(second)
+    return kept, _stale(kept, second, wrong) if wrong else None, figures
+
+
+def captured(subject: Charged, work: Work, other: Work) -> Told:
+    """Capture in a CUDA graph and replay: first with the same inputs, then with others in their place."""
+    device, given = subject.device, _copies(work.inputs)
+
+    def capture() -> tuple[torch.cuda.CUDAGraph, Outputs]:
+        # Some runs before on another stream, as torch's documentation of CUDA graphs wants: lazy set-up may not be captured.
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                work.call(subject.subject, *given)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            made = work.call(subject.subject, *given)
+        return graph, made
+
+    def replay() -> None:
+        graph.replay()
+
+    eager = _copies(launch(subject, work))
+    graph, made = subject.charge(work.operation, capture)
+    subject.charge(work.operation, replay)
+    first = _copies(made)
+    fault, figures = work.judge(first)
+    if fault:
+        return first, fault, figures
+    if fault := _unlike(work, eager, first):
+        return first, fault, figures
+    for held, new in zip(given, other.inputs, strict=True):
+        held.copy_(new)
+    subject.charge(work.operation, replay)
+    second = _copies(made)
+    wrong, _ = other.judge(second)
+    return first, _stale(first, second, wrong) if wrong else None, figures
+
+
+def _copies(tensors: Outputs) -> Outputs:
+    return tuple(each.detach().clone() for each in tensors)
+
+
+def _differ(one: Outputs, two: Outputs) -> int:
+    """Count the bytes in which outputs differ; NaN equals NaN of the same bits."""
+    total = 0
+    for left, right in zip(one, two, strict=True):
+        if left.shape != right.shape:
+            return max(left.numel(), right.numel())
+        total += int((_bytes(left) != _bytes(right)).sum())
+    return total
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(torch.uint8)
+
+
+def _unlike(work: Work, one: Outputs, two: Outputs) -> Fault | None:
+    """Return the fault of two runs on the same inputs that do not agree."""
+    if not _differ(one, two):
+        return None
+    if work.exact:
+        count, of = _differ(one, two), sum(_bytes(each).numel() for each in one)
+        return Fault("nondeterministic", f"two runs differ in {count} of {of} bytes")
+    for left, right in zip(one, two, strict=True):
+        # Each of the sum's terms may be rounded on its own where atomics add them up.
+        fault, _ = judge.product(right, left, bound=2 * bounds.product(left.dtype))
+        if fault:
+            return Fault(
+                "nondeterministic",
+                f"two runs differ by more than their order of sums: {fault.text}",
+            )
+    return None
+
+
+def _stale(before: Outputs, made: Outputs, wrong: Fault) -> Fault:
+    """Return the fault of a wrong result, which is stale where it is that of the call before, in whole rows at least."""
+    for old, new in zip(before, made, strict=True):
+        if old.shape != new.shape or not new.numel():
+            continue
+        rows = (old == new).reshape(-1, old.shape[-1]).all(-1)
+        if bool(rows.all()) and not bool((new == 0).all()):
+            return Fault("stale_output", "the output is that of the call before")
+        told = [
+            i
+            for i in rows.nonzero().flatten().tolist()
+            if bool((new.reshape(-1, new.shape[-1])[i] != 0).any())
+        ]
+        if told:
+            return Fault(
+                "stale_output",
+                f"{len(told)} rows are those of the call before, the first is {told[0]}",
+            )
+    return wrong
+
+
+@contextlib.contextmanager
+def _poison() -> Iterator[None]:
+    """Let torch fill what it allocates: NaN in floating point, the greatest number in whole ones (0xFF, and 0x7F on top).
+
+    Both bytes are NaN as E4M3. torch does so under deterministic algorithms (torch.utils.deterministic), for packages' own
+    allocations, too.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    switch: Any = torch.utils.deterministic
+    filled = switch.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    switch.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        switch.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(before)

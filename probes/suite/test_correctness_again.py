@@ -1,0 +1,84 @@
+"""Whether it stays right when run twice, with other inputs, on memory full of NaN, compiled, and in a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probes import again, watch
+from probes.case import Case
+from probes.check import Load, Loads, each
+from probes.finding import Finding
+from probes.making import MAKERS, make, representative
+from probes.request import Request
+from probes.subject import Charged
+from probes.work import concluded
+
+COMPILED_HERE = ("quantize", "gemm", "moe")
+"""What is compiled on a CPU, where tracing takes as long as all else together."""
+
+PADDED = ("gemm", "moe", "grouped_gemm", "mxfp4_gemm")
+
+
+def _once(operation: str) -> Loads:
+    def loads(run: Request) -> Iterator[Load]:
+        yield representative(operation, run)
+
+    return loads
+
+
+def _on_a_gpu(operation: str) -> Loads:
+    def loads(run: Request) -> Iterator[Load]:
+        if run.device.startswith("cuda"):
+            yield representative(operation, run)
+
+    return loads
+
+
+def _compiled(operation: str) -> Loads:
+    def loads(run: Request) -> Iterator[Load]:
+        if run.device.startswith("cuda") or operation in COMPILED_HERE:
+            yield representative(operation, run)
+
+    return loads
+
+
+def _found(subject: Charged, case: Case, run: Request, variant: again.Variant) -> Finding:
+    work = make(subject, case, run)
+    other = make(subject, case, run, again=1)
+    told, kernels = watch.kernels(lambda: variant(subject, work, other), subject.device)
+    outputs, fault, figures = told
+    return concluded(subject, case, work, outputs, kernels, fault, {**work.notes, **figures})
+
+
+@each({operation: _once(operation) for operation in MAKERS})
+def test_repeated(subject: Charged, case: Case, run: Request) -> Finding:
+    """Run it twice, then with other inputs, then with the first ones."""
+    return _found(subject, case, run, again.repeated)
+
+
+@each({operation: _once(operation) for operation in MAKERS})
+def test_poisoned(subject: Charged, case: Case, run: Request) -> Finding:
+    """Run it on memory that holds NaN wherever nothing was written."""
+    return _found(subject, case, run, again.poisoned)
+
+
+@each({operation: _once(operation) for operation in PADDED})
+def test_padding(subject: Charged, case: Case, run: Request) -> Finding:
+    """Poison the padding of the scales: the output must not change by a bit."""
+    work = make(subject, case, run)
+    full_of_nan = make(subject, case, run, fill=0x7F)
+    told, kernels = watch.kernels(lambda: again.padding(subject, work, full_of_nan), subject.device)
+    outputs, fault, figures = told
+    return concluded(subject, case, work, outputs, kernels, fault, {**work.notes, **figures})
+
+
+@each({operation: _compiled(operation) for operation in MAKERS})
+def test_compiled(subject: Charged, case: Case, run: Request) -> Finding:
+    """Run it under torch.compile: as one graph where that is possible."""
+    return _found(subject, case, run, again.compiled)
+
+
+@each({operation: _on_a_gpu(operation) for operation in MAKERS})
+def test_graph(subject: Charged, case: Case, run: Request) -> Finding:
+    """Capture it in a CUDA graph, and replay that with other inputs."""
+    return _found(subject, case, run, again.captured)
