@@ -107,7 +107,9 @@ class Selection(Model, frozen=True, kw_only=True):
 
     `machine`: the CPU that it was asked on. `elsewhere`: targets that exist with other CPUs alone; the
     wheels for those may answer differently. `asked_for`: checkpoint format and deployment, by layer
-    kind. `seconds`: what the import and the questions took.
+    kind. `seconds`: what the import and the questions took. `asked`: the UTC date. `installed`: the other
+    packages that a stack's pins are followed for, as found there; `differs`: of those, what the release
+    brings by the ledger where another version was found ("" for none); empty too where it is no release.
     """
 
     packages: dict[str, str]
@@ -118,6 +120,9 @@ class Selection(Model, frozen=True, kw_only=True):
     environments: dict[Environment, EnvironmentChoices]
     contradictions: tuple[SelectionConflict, ...]
     seconds: dict[str, float]
+    asked: str = ""
+    installed: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
+    differs: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
 class _Told(Model, frozen=True, kw_only=True):
@@ -129,12 +134,15 @@ class _Told(Model, frozen=True, kw_only=True):
     environments: dict[Environment, EnvironmentChoices]
     asked_for: dict[LayerKind, dict[str, bool | int | str]] = {}  # noqa: RUF012 - msgspec copies an empty default
     seconds: dict[str, float] = {}  # noqa: RUF012 - msgspec copies an empty default
+    installed: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
-def selection(told: Any, targets: Sequence[Target], paths: Sequence[Path]) -> Selection:
-    """Complete what an interpreter told by the data: each choice's path. Contradictions come later.
+def selection(
+    told: Any, targets: Sequence[Target], paths: Sequence[Path], asked: str = ""
+) -> Selection:
+    """Complete what an interpreter told on the day `asked` by the data: each choice's path.
 
-    Raises msgspec.ValidationError for an answer of another shape.
+    Contradictions, and what differs from the release's pins, come later. Raises msgspec.ValidationError for an answer of another shape.
     """
     answer = msgspec.convert(told, _Told)
     version = answer.packages["vllm"]
@@ -158,6 +166,8 @@ def selection(told: Any, targets: Sequence[Target], paths: Sequence[Path]) -> Se
         environments=environments,
         contradictions=(),
         seconds=answer.seconds,
+        asked=asked,
+        installed=answer.installed,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ Examples:
   nvfp4-matrix select --python .venv
   nvfp4-matrix select --python .venv/bin/python --target sm121 --candidates
   nvfp4-matrix select --python .venv --json > selection.json
+  nvfp4-matrix select --python .venv --cubins reachable --keep
 """
 
 
@@ -49,6 +50,9 @@ Examples:
     help="Whether NVIDIA's repository of cubins can be reached, or ask it.",
 )
 @click.option("--candidates", is_flag=True, help="Tell what every candidate said.")
+@click.option(
+    "--keep", is_flag=True, help="Keep it in the ledger: of a release with its own pins alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def select(
     *,
@@ -57,30 +61,40 @@ def select(
     environments: tuple[Environment, ...],
     cubins: str,
     candidates: bool,
+    keep: bool,
     as_json: bool,
 ) -> None:
     """Tell which kernels an installed vLLM would choose on each target, without a GPU.
 
     Nothing is installed there and nothing in it is changed.
     """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
     import msgspec  # noqa: PLC0415
 
+    from matrix import kept  # noqa: PLC0415
     from matrix.errors import ToolError  # noqa: PLC0415
     from matrix.evidence.interpreter import ask, interpreter  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.selection import selection  # noqa: PLC0415
     from reports.selection import render  # noqa: PLC0415
 
+    if keep and (targets or environments):
+        raise click.UsageError("--keep is for every target in both environments")
     knowledge = Knowledge.load()
     asked = [knowledge.configuration.target(name) for name in dict.fromkeys(targets)]
     gpus = [t for t in knowledge.configuration.targets if t in asked or not asked]
     python = interpreter(place)
-    told = ask(python, _request(gpus, environments or ENVIRONMENTS, cubins))
+    told = ask(python, _request(gpus, environments or ENVIRONMENTS, cubins, knowledge.packages))
+    day = datetime.now(UTC).date().isoformat()
     try:
-        made = selection(told, gpus, knowledge.configuration.paths.paths)
+        made = selection(told, gpus, knowledge.configuration.paths.paths, day)
     except msgspec.ValidationError as error:
         raise ToolError(f"{python} gave an answer of another shape: {error}") from error
-    made = _contradicted(made, gpus, knowledge)
+    pins = _pins(made, knowledge)
+    made = kept.compared(_contradicted(made, gpus, knowledge), pins)
+    if keep:
+        click.echo(f"kept: {kept.keep(made, pins)}", err=True)
     if as_json:
         click.echo(msgspec.json.encode(made).decode())
     else:
@@ -89,7 +103,10 @@ def select(
 
 
 def _request(
-    gpus: Sequence[Target], environments: Sequence[Environment], cubins: str
+    gpus: Sequence[Target],
+    environments: Sequence[Environment],
+    cubins: str,
+    packages: Collection[str],
 ) -> dict[str, object]:
     import os  # noqa: PLC0415
 
@@ -106,7 +123,19 @@ def _request(
         "environments": list(dict.fromkeys(environments)),
         "cubins": cubins,
         "jobs": min(os.cpu_count() or 1, 8),
+        "versions": sorted(packages),
     }
+
+
+def _pins(made: Selection, knowledge: Knowledge) -> dict[str, str]:
+    """Return what the same release brings on that machine; nothing where the ledger has no such release."""
+    name, version = f"vllm=={made.packages['vllm']}", made.packages["vllm"]
+    if knowledge.published.record("vllm", version, made.machine) is None:
+        return {}
+    for named in knowledge.stacks:
+        if named.name == name:
+            return {p.package: p.version for p in knowledge.resolve(named, made.machine).pins}
+    return {}
 
 
 def _contradicted(made: Selection, gpus: Sequence[Target], knowledge: Knowledge) -> Selection:
