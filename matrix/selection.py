@@ -174,16 +174,20 @@ def selection(
 def _completed(
     kind: LayerKind, choice: LayerChoice, target: Target, paths: Sequence[Path]
 ) -> LayerChoice:
-    """Find the path that was chosen.
+    """Find the path that was chosen: by its name, by the function called, or by a scheme without a choice.
 
     A KV cache is chosen by its attention backend, whose module the path's source is, and the family.
     """
     if choice.selected is None:
         return choice
     for path in paths:
-        name = PurePosixPath(path.source).stem.upper() if kind == "kv_cache" else path.selector
+        if kind == "kv_cache":
+            names = {PurePosixPath(path.source).stem.upper()}
+        else:
+            names = {path.selector, *path.schemes}
         fits = not path.families or target.family in path.families
-        if path.capability == CAPABILITY[kind] and name == choice.selected and fits:
+        named = choice.selected in names or path.selector == choice.kernel
+        if path.capability == CAPABILITY[kind] and named and fits:
             return msgspec.structs.replace(
                 choice, native=path.native, fallback=path.fallback, path=path.path
             )

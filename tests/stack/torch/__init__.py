@@ -1,6 +1,6 @@
 from types import SimpleNamespace
 
-from torch import version
+from torch import nn, version
 
 bfloat16 = "bfloat16"
 cuda = SimpleNamespace()
