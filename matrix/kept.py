@@ -17,9 +17,9 @@ PACKAGES: Final = ("vllm", "torch", "flashinfer-python", "flashinfer-cubin", "fl
 """The packages that decide a choice: a stack with another of them is another stack."""
 
 
-def place(version: str, machine: str, folder: Path = ledger.FOLDER) -> Path:
+def place(version: str, machine: str, folder: Path | None = None) -> Path:
     """Return where the selection of a vLLM release on a machine is kept, in the ledger's folder."""
-    return folder / "selected" / "vllm" / f"{version}-{machine}.json"
+    return (folder or ledger.FOLDER) / "selected" / "vllm" / f"{version}-{machine}.json"
 
 
 def compared(made: Selection, pins: Mapping[str, str]) -> Selection:
@@ -34,7 +34,7 @@ def compared(made: Selection, pins: Mapping[str, str]) -> Selection:
     return msgspec.structs.replace(made, differs=differs)
 
 
-def keep(made: Selection, pins: Mapping[str, str], folder: Path = ledger.FOLDER) -> Path:
+def keep(made: Selection, pins: Mapping[str, str], folder: Path | None = None) -> Path:
     """Write a selection to its file, whole or not at all, and return where.
 
     Raises ConfigurationError, and writes nothing, where it is of no release that the ledger has, where
