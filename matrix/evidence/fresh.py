@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Final, NamedTuple
 
 import msgspec
@@ -63,8 +63,7 @@ def fresh(
     config = msgspec.structs.replace(read_pip_config(given), find_links=())
     parent = _parent(given)
     settings = variables(config, given)
-    with TemporaryDirectory(prefix="nvfp4-matrix-", dir=parent) as name:
-        folder = Path(name)
+    with _folder(parent) as folder:
         settings.setdefault("UV_CACHE_DIR", str(folder / "cache"))
         _room(folder, Path(settings["UV_CACHE_DIR"]))
         python = folder / "stack" / "bin" / "python"
@@ -78,6 +77,25 @@ def fresh(
         command += [] if config.indexes else ["--no-index"]
         _install(command, folder, settings, wait)
         yield Fresh(python, _size(folder / "stack"), time.monotonic() - began)
+
+
+@contextmanager
+def _folder(parent: Path) -> Iterator[Path]:
+    """Make a folder and remove it at the end, whatever happens: a second Ctrl-C waits for that."""
+    folder = Path(mkdtemp(prefix="nvfp4-matrix-", dir=parent))
+    try:
+        yield folder
+    finally:
+        stopped: BaseException | None = None
+        while folder.exists():
+            try:
+                shutil.rmtree(folder)
+            except (KeyboardInterrupt, SystemExit) as error:
+                stopped = error
+            except OSError as error:
+                raise OutsideError(f"{folder} cannot be removed: {error.strerror}") from error
+        if stopped:
+            raise stopped
 
 
 def _install(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections import namedtuple
 from pathlib import Path
@@ -144,3 +145,19 @@ def test_an_index_that_recovers_is_enough(
 
     with fresh("lead==1.0", wait=recover) as made:
         assert versions(made.python) == {"lead": "1.0"}
+
+
+def test_a_stop_while_it_is_removed_waits_for_the_end(
+    temporary: Path, shelf: Shelf, make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.add(make_wheel("lead", "1.0"))
+    remove, stops = shutil.rmtree, [KeyboardInterrupt(), SystemExit(143)]
+
+    def stopped(folder: Path) -> None:
+        if stops:
+            raise stops.pop()
+        remove(folder)
+
+    with pytest.raises(KeyboardInterrupt), fresh("lead==1.0", wait=never):
+        monkeypatch.setattr("shutil.rmtree", stopped)
+    assert list(temporary.iterdir()) == []
