@@ -71,9 +71,9 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def installs(session: nox.Session) -> None:
-    """Ask a real vLLM what it would choose: installs one, 9 GB."""
+    """Ask a real vLLM what it would choose, and hold it against what is kept: installs one, 14 GB for now."""
     install(session, "tests")
-    session.run("pytest", "tests/e2e", "-m", "install", *session.posargs)
+    session.run("pytest", "tests/e2e/test_select.py", *session.posargs)
 
 
 @nox.session
