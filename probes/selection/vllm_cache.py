@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from types import SimpleNamespace
 from typing import Any, get_args
 
 from probes.selection import stated
-from probes.selection.answer import Answer, Candidate
+from probes.selection.answer import Answer, Candidate, words
 from probes.selection.stated import Gpu
 
 _SELECTOR = "vllm.v1.attention.selector"
@@ -67,10 +68,52 @@ def cache(gpu: Gpu) -> Answer:
         except ValueError:
             told = "no attention backend takes an NVFP4 cache of this kind"
             return Answer("none", reason=told, candidates=asked, order=order)
+        if refused_later := _refusal(path):
+            return Answer("none", reason=refused_later, candidates=asked, order=order)
     kernel = path.rsplit(".", 1)[-1]
     able = [candidate for candidate in asked if candidate.supported]
     name = next((each.name for each in able if each.kernel == kernel), kernel)
     return Answer("chosen", name, kernel, "", asked, order)
+
+
+def _refusal(path: str) -> str:
+    """Return why the backend that was chosen refuses the cache when a server starts; "" where it does not.
+
+    Up to 0.24 the choice does not look at the family of the GPU: the builder of the backend's metadata does.
+    It is made here as a server makes it, on the CPU; only an error that names the dtype is its refusal, as
+    others may come of the model that is not there.
+    """
+    place, _, name = path.rpartition(".")
+    try:
+        builder = getattr(_module(place), name).get_builder_cls()
+        builder(_layer(), [], _served(), _module("torch").device("cpu"))
+    except Exception as error:  # noqa: BLE001 - what is not there without a model is no refusal
+        return words(error) if "nvfp4" in str(error) else ""
+    return ""
+
+
+def _layer() -> Any:
+    """Describe one layer's cache, as far as a builder looks at it."""
+    return SimpleNamespace(
+        block_size=16,
+        num_kv_heads=_HEADS // 4,
+        head_size=_HEAD_SIZE,
+        dtype=_module("torch").uint8,
+        kv_quant_mode="nvfp4",
+    )
+
+
+def _served() -> Any:
+    """Make the library's default configuration with an NVFP4 cache, and a model as far as a builder looks at it."""
+    made = _module("vllm.config").VllmConfig()
+    made.cache_config.cache_dtype = "nvfp4"
+    model = SimpleNamespace(
+        max_model_len=4096,
+        dtype=_module("torch").bfloat16,
+        get_num_attention_heads=lambda _: _HEADS,
+    )
+    object.__setattr__(made, "model_config", model)
+    return made
 
 
 def _valid(found: Any) -> tuple[int, Candidate]:

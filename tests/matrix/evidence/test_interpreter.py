@@ -365,3 +365,38 @@ def test_other_attributes_that_are_missing_are_no_refusal(make_stack: MakeStack)
     experts = asked(place)["environments"]["slim"]["targets"]["sm121"]["moe_w4a4"]
     assert experts["outcome"] == "unknown"
     assert "moe_configuration" in experts["reason"]
+
+
+_BUILDER = """
+
+class Builder:
+    def __init__(self, layer, names, config, device):
+        assert layer.kv_quant_mode == config.cache_config.cache_dtype == "nvfp4"
+        assert config.model_config.get_num_attention_heads(None) == 32
+        from vllm.platforms import current_platform
+        if current_platform.get_device_capability().major != 10:
+            raise ValueError({said!r})
+
+
+FlashInferBackend.get_builder_cls = staticmethod(lambda: Builder)
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("--kv-cache-dtype nvfp4 requires sm100f", ("none", None)),
+        ("this model has no layers", ("chosen", "FLASHINFER")),
+    ],
+)
+def test_a_backend_that_refuses_the_cache_as_the_server_starts_is_a_refusal(
+    make_stack: MakeStack, said: str, outcome: tuple[str, str | None]
+) -> None:
+    platform = "vllm/platforms/cuda.py"
+    text = (Path(__file__).parents[2] / "stack" / platform).read_text() + _BUILDER.format(said=said)
+    told = asked(make_stack(files={platform: text}), cubins="reachable")
+    devel = told["environments"]["devel"]["targets"]
+    assert devel["sm100"]["kv_cache"]["selected"] == "FLASHINFER"
+    cache = devel["sm121"]["kv_cache"]
+    assert (cache["outcome"], cache["selected"]) == outcome
+    assert cache["reason"] == (f"ValueError: {said}" if outcome[0] == "none" else "")
