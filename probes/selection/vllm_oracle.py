@@ -176,7 +176,9 @@ def experts_configuration() -> Any:
     if "intermediate_size" not in taken:
         offered["intermediate_size_per_partition"] = _EXPERTS["intermediate_size"]
     if "activation" in taken:
-        offered["activation"] = layer.MoEActivation.SILU
+        # Up to 0.16 a word, then a member of an enumeration.
+        kinds = getattr(layer, "MoEActivation", None)
+        offered["activation"] = kinds.SILU if kinds else "silu"
     if "routing_method" in taken:
         offered["routing_method"] = layer.RoutingMethodType.Renormalize
     return layer.FusedMoEConfig(**{name: offered[name] for name in offered if name in taken})
@@ -210,7 +212,9 @@ def _experts(gpu: Gpu, *, weight_only: bool) -> Answer:
         except (NotImplementedError, ValueError) as error:
             return Answer("none", reason=words(error), candidates=tuple(asked))
     order = _potential(lines)
-    return Answer("chosen", backend.name, kernel.__name__, "", tuple(asked), order)
+    # Up to 0.16 a backend without a kernel of the modular kind has none to tell.
+    name = kernel.__name__ if kernel else ""
+    return Answer("chosen", backend.name, name, "", tuple(asked), order)
 
 
 def _backend(
@@ -221,7 +225,7 @@ def _backend(
     except Exception as error:  # noqa: BLE001 - a backend that does not import says so
         yield Candidate(backend.name, None, words(error))
         return
-    for kernel in kernels:
+    for kernel in kernels if isinstance(kernels, (list, tuple)) else [kernels]:
         try:
             able, reason = kernel.is_supported_config(kernel, config, *scheme, standard)
         except Exception as error:  # noqa: BLE001 - whatever a check raises is its answer

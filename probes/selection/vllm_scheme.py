@@ -208,7 +208,10 @@ def _experts(gpu: Gpu, *, weight_only: bool) -> Answer:
             # It asks the description of the activations, which such a checkpoint has not, unlooked.
             told = f"loading such a checkpoint fails: {words(error)}"
             return Answer("none", reason=told, candidates=asked)
-    if method.use_marlin:
+    if hasattr(method, "nvfp4_backend"):
+        name = method.nvfp4_backend.name
+        asked = tuple(each._replace(name=_LATER.get(each.name, each.name)) for each in asked)
+    elif method.use_marlin:
         name = "MARLIN"
     elif method.flashinfer_moe_backend is not None:
         name = method.flashinfer_moe_backend.name
@@ -217,6 +220,14 @@ def _experts(gpu: Gpu, *, weight_only: bool) -> Answer:
     else:
         return unknown(f"what {type(method).__name__} would call is not known")
     return Answer("chosen", name, "", f"by {type(method).__name__}", asked)
+
+
+_LATER = {
+    "CUTLASS": "FLASHINFER_CUTLASS",
+    "CUTEDSL": "FLASHINFER_CUTEDSL",
+    "cutlass_moe_fp4": "VLLM_CUTLASS",
+}
+"""What 0.14 calls the backends of before."""
 
 
 def _moe_candidates() -> Iterable[Candidate]:
