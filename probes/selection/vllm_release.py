@@ -67,7 +67,7 @@ RELEASES = (
         asked_for=vllm_scheme.ASKED_FOR,
     ),
     _oracle(
-        (0, 19, 1),
+        (0, 18, 1),
         (0, 20, 0),
         modules=vllm_inline.MODULES,
         kinds=vllm_inline.KINDS,
@@ -76,15 +76,14 @@ RELEASES = (
     ),
     _oracle(
         (0, 20, 2),
-        (0, 21, 0),
+        (0, 23, 0),
         kinds=_SCHEMES,
         asked_for=vllm_scheme.LATER,
         warm=vllm_scheme.MODULES,
     ),
-    _oracle((0, 27, 1), (0, 28, 0)),
-    _oracle((0, 33, 0), (0, 34, 0)),
+    _oracle((0, 23, 0), (0, 34, 0)),
 )
-"""Only ranges of which a release was asked: what lies between them is not guessed at."""
+"""Only ranges of which a release of every minor was asked: what lies between them is not guessed at."""
 
 _FINAL = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post\d+)?(?:\+\S+)?")
 
@@ -99,8 +98,14 @@ def adapter(version: str) -> Release | None:
 
 
 def known() -> str:
-    """Name the releases that can be asked, for a message."""
-    return ", ".join(f"{_dotted(r.first)} up to {_dotted(r.below)}" for r in RELEASES)
+    """Name the releases that can be asked, for a message; ranges that meet are one."""
+    ends = [(release.first, release.below) for release in RELEASES]
+    firsts = [first for first, _ in ends if first not in {below for _, below in ends}]
+    lasts = [below for _, below in ends if below not in {first for first, _ in ends}]
+    return ", ".join(
+        f"{_dotted(first)} up to {_dotted(below)}"
+        for first, below in zip(firsts, lasts)  # noqa: B905 - Python 3.9 has no strict
+    )
 
 
 def _dotted(number: tuple[int, ...]) -> str:
