@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from matrix.assess import assess, chapters, unread
+from matrix.assess import assess, unread
 from matrix.capability import Piece
 from matrix.cell import Cell
+from matrix.chapter import chapters
 from matrix.defect import Defect
 from matrix.evidence.record import KernelEvidence, ObjectEvidence, WheelEvidence
 from matrix.gate import GateAnswer

@@ -50,7 +50,7 @@ def report(
             capability=capability,
             declared="yes",
             compiled="yes",
-            selected="",
+            selected="not_asked",
             executed="",
             verdict=verdict,
             reason=reason,
