@@ -37,7 +37,7 @@ def objections(
     of FlashInfer that it calls says no. On a GPU with FP4 hardware alone: a fallback is what a control is for.
     Where `known` says the same of the same path, it gets the second reading instead of a companion.
     """
-    joined = list(known)
+    joined, made = list(known), list[Contradiction]()
     if not hearing.here.target.fp4:
         return joined
     for chapter in told:
@@ -51,14 +51,15 @@ def objections(
             *_fallbacks(hearing, chapter, chosen),
             *_disagreements(hearing, chapter, chosen),
         ):
-            _join(joined, one)
-    return joined
+            if not _join(joined, one):
+                made.append(one)
+    return joined + made
 
 
-def _join(known: list[Contradiction], one: Contradiction) -> None:
-    """Add a contradiction, or its reading to one that says the same of the same path.
+def _join(known: list[Contradiction], one: Contradiction) -> bool:
+    """Add the reading to one of `known` that says the same of the same path, and say whether there was one.
 
-    The same is said by both packages, or where a piece lacks that was found lacking before.
+    The same is said where both deny the operation, or a piece lacks that was found lacking before.
     """
     for at, other in enumerate(known):
         if not one.path or (other.capability, other.path) != (one.capability, one.path):
@@ -69,8 +70,8 @@ def _join(known: list[Contradiction], one: Contradiction) -> None:
             text = f"{other.text} {one.text.partition(_LACKS)[0]}." if lacking else other.text
             read = tuple(dict.fromkeys((*other.read, *one.read)))
             known[at] = msgspec.structs.replace(other, text=text, read=read)
-            return
-    known.append(one)
+            return True
+    return False
 
 
 def _incomplete(
