@@ -69,7 +69,7 @@ def test_a_choice_that_lacks_a_compiler_is_rejected(command: Command) -> None:
 
 
 def test_a_control_that_falls_back_is_rejected_for_that(command: Command) -> None:
-    given = chosen(command, "--target", "sm90", "--machine", "x86_64", "--need", "gemm")
+    given = chosen(command, "--target", "sm90", "--machine", "x86_64", "--need", "gemm", code=1)
     why = {each["stack"]: each["reason"] for each in given["rejected"]}
     assert why["vllm==0.33.0"] == "gemm on x86_64: fallback (weight_only_fallback)"
 
