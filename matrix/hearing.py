@@ -12,7 +12,7 @@ from matrix.chapter import Chapter
 from matrix.compiled import piece_state
 from matrix.kept import PACKAGES
 from matrix.path import Path
-from matrix.selection import Candidate, LayerChoice, LayerKind, Selection
+from matrix.selection import Candidate, LayerChoice, LayerKind, Selection, completed
 from matrix.situation import Situation
 from matrix.vocabulary import ENVIRONMENTS, Environment, Selected
 
@@ -51,11 +51,15 @@ class Hearing:
         kind = ASKED.get(chapter.capability)
         if kind is None or self.silence(chapter):
             return None
-        return self._choice(kind, environment)
+        return self._choice(kind, chapter, environment)
 
-    def _choice(self, kind: LayerKind, environment: Environment) -> LayerChoice | None:
+    def _choice(
+        self, kind: LayerKind, chapter: Chapter, environment: Environment
+    ) -> LayerChoice | None:
+        """Look an answer up; its path is that of today's data, which may have learnt it since."""
         choices = self.selection.environments.get(environment)
-        return choices.targets.get(self.here.target.name, {}).get(kind) if choices else None
+        found = choices.targets.get(self.here.target.name, {}).get(kind) if choices else None
+        return completed(kind, found, self.here.target, chapter.paths) if found else None
 
     def silence(self, chapter: Chapter) -> str:
         """Say why the answers do not hold for this stack; "" where they do."""
@@ -155,7 +159,7 @@ class Hearing:
             said = {True: "yes", False: "no", None: "unknown"}[candidate.supported]
             yield Item(kind="candidate", name=candidate.name, answer=said, text=candidate.reason)
         beside = _WEIGHT_ONLY.get(chapter.capability)
-        other = self._choice(beside, environment) if beside else None
+        other = self._choice(beside, chapter, environment) if beside else None
         if other and other.selected:
             text = "for a checkpoint with 16-bit activations, which this cell is not about"
             yield Item(kind="selected", name=other.selected, answer=lamp(other), text=text)

@@ -151,7 +151,7 @@ def selection(
     environments = {
         name: EnvironmentChoices(
             targets={
-                gpu: {kind: _completed(kind, found[kind], gpus[gpu], here) for kind in found}
+                gpu: {kind: completed(kind, found[kind], gpus[gpu], here) for kind in found}
                 for gpu, found in choices.targets.items()
             }
         )
@@ -171,16 +171,15 @@ def selection(
     )
 
 
-def _completed(
+def completed(
     kind: LayerKind, choice: LayerChoice, target: Target, paths: Sequence[Path]
 ) -> LayerChoice:
-    """Find the path that was chosen: by its name, by the function called, or by a scheme without a choice.
+    """Find the path of the data that was chosen: by its name, by the function called, or by a scheme without a choice.
 
     A KV cache is chosen by its attention backend, whose module the path's source is, and the family.
     """
-    if choice.selected is None:
-        return choice
-    for path in paths:
+    choice = msgspec.structs.replace(choice, native=None, fallback="", path="")
+    for path in paths if choice.selected else ():
         if kind == "kv_cache":
             names = {PurePosixPath(path.source).stem.upper()}
         else:

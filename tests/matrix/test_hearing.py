@@ -157,6 +157,15 @@ def test_only_what_was_asked_is_answered(capability: str, heard: bool) -> None:
     assert bool(list(found.items(chapter, "slim", None))) == heard
 
 
+def test_the_path_is_that_of_todays_data() -> None:
+    learnt = LayerChoice(outcome="chosen", selected="FlashInfer")
+    gone = LayerChoice(outcome="chosen", selected="Old", native=True, path="vllm.old")
+    for choice, path, native in ((learnt, "vllm.flashinfer", True), (gone, "", None)):
+        found = Hearing(selection(choice), situation()).choice(CHAPTER, "slim")
+        assert found
+        assert (found.path, found.native) == (path, native)
+
+
 def test_sixteen_bit_activations_decide_nothing() -> None:
     other = LayerChoice(outcome="chosen", selected="Marlin", native=False)
     kinds: dict[LayerKind, LayerChoice] = {"dense_w4a4": CHOSEN, "dense_w4a16": other}
@@ -307,13 +316,19 @@ def test_the_evidence_says_what_other_versions_there_were() -> None:
 def test_who_said_no_before_the_choice_is_told_with_the_reason() -> None:
     candidates = (
         Candidate(name="FlashInfer", supported=False, reason="needs nvcc"),
+        Candidate(name="B12x", supported=True, reason="on request alone"),
+        Candidate(name="Cutlass", supported=False, reason="another class of that name"),
         Candidate(name="Cutlass", supported=True),
         Candidate(name="Marlin", supported=True, reason="behind Cutlass"),
     )
     choice = msgspec.structs.replace(CHOSEN, candidates=candidates)
     items = list(Hearing(selection(choice), situation()).items(CHAPTER, "slim", choice))
     told = [(item.name, item.answer, item.text) for item in items if item.kind == "candidate"]
-    assert told == [("FlashInfer", "no", "needs nvcc")]
+    assert told == [
+        ("FlashInfer", "no", "needs nvcc"),
+        ("B12x", "yes", "on request alone"),
+        ("Cutlass", "no", "another class of that name"),
+    ]
 
 
 def test_of_a_refusal_every_candidate_is_told() -> None:

@@ -17,7 +17,7 @@ def knowledge() -> Knowledge:
 
 @pytest.fixture(scope="module")
 def report(knowledge: Knowledge) -> Report:
-    stacks = ("vllm==0.11.0", "vllm==0.33.0", "vllm==0.19.1", "vllm==0.10.1.1")
+    stacks = ("vllm==0.11.0", "vllm==0.33.0", "vllm==0.20.2", "vllm==0.19.1", "vllm==0.10.1.1")
     return knowledge.report(generated="2026-11-21T00:00:00Z", stacks=stacks)
 
 
@@ -291,3 +291,34 @@ def test_a_disagreement_in_the_wheels_and_when_asked_is_one_statement(report: Re
     assert len(found) == 1
     assert any("flashinfer.py:" in source for source in found[0].read)
     assert any("asked on x86_64" in source for source in found[0].read)
+
+
+@pytest.mark.parametrize("capability", ["gemm", "moe"])
+@pytest.mark.parametrize(
+    ("version", "target", "machine"),
+    [
+        ("0.19.1", "sm100", "x86_64"),
+        ("0.19.1", "sm120", "x86_64"),
+        ("0.20.2", "sm103", "aarch64"),
+        ("0.20.2", "sm121", "aarch64"),
+    ],
+)
+def test_with_cubins_and_no_compiler_flashinfer_is_chosen_and_cannot_be_compiled(
+    report: Report, version: str, target: str, machine: str, capability: str
+) -> None:
+    slim = cell(report, version, target, capability, machine=machine)
+    assert (slim.compiled, slim.selected) == ("yes", "native")
+    assert (slim.verdict, slim.reason) == ("broken", "no_compiler")
+    devel = cell(report, version, target, capability, machine=machine, environment="devel")
+    assert (devel.selected, devel.verdict) == ("native", "likely")
+
+
+def test_a_refused_cache_is_unavailable_and_every_backend_is_told(report: Report) -> None:
+    found = cell(report, "0.20.2", "sm100", "kv-cache")
+    assert (found.selected, found.verdict, found.reason) == ("refused", "unavailable", "refused")
+    assert sum(item.kind == "candidate" for item in found.evidence) > 1
+
+
+def test_a_choice_that_the_data_has_no_path_for_is_unknown(report: Report) -> None:
+    found = cell(report, "0.20.2", "sm90", "kv-cache")
+    assert (found.selected, found.verdict, found.reason) == ("unknown", "unknown", "unlisted_path")
