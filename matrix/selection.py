@@ -87,13 +87,17 @@ class Cubins(Model, frozen=True, kw_only=True):
     how: str
 
 
+Kind = Literal["packages-disagree", "silent-fallback", "selected-incomplete"]
+"""What an answer disagrees with: the package that it calls, the hardware, the published wheels."""
+
+
 class SelectionConflict(Model, frozen=True, kw_only=True):
     """An answer that disagrees with another: `packages-disagree`, `silent-fallback` or `selected-incomplete`.
 
     `text` is plain sentences; `read` what was asked.
     """
 
-    kind: Literal["packages-disagree", "silent-fallback", "selected-incomplete"]
+    kind: Kind
     layer: LayerKind
     name: str
     environments: tuple[Environment, ...]
