@@ -38,6 +38,9 @@ TARGET = Target(
     shared_memory_bytes=232448,
 )
 GEMM = Piece(piece="vllm.gemm", package="vllm", delivery="image", capabilities=("gemm",))
+QUANTIZE = Piece(
+    piece="vllm.quantize", package="vllm", delivery="image", capabilities=("quantize",)
+)
 JIT = Piece(piece="flashinfer.mm", package="flashinfer-python", delivery="jit")
 EXTRA = Piece(piece="b12x.mm", package="b12x", delivery="dsl")
 CUTLASS = Path(
@@ -46,7 +49,7 @@ CUTLASS = Path(
     capability="gemm",
     selector="Cutlass",
     gate="vllm.cutlass",
-    pieces=("vllm.gemm",),
+    pieces=("vllm.quantize", "vllm.gemm"),
     source="vllm/cutlass.py",
 )
 FLASHINFER = Path(
@@ -97,11 +100,16 @@ def situation(
     pins: dict[str, str] | None = None,
     cuda: str = "13.0",
     proven: int = 3,
+    quantize: int = 1,
     gate: Answer = "yes",
     target: Target = TARGET,
 ) -> Situation:
-    image = KernelEvidence(
-        piece="vllm.gemm", object="a.so", image="sm_100a", kernels=3, proven=proven, trapped=0
+    images = tuple(
+        KernelEvidence(
+            piece=piece, object="a.so", image="sm_100a", kernels=count, proven=count, trapped=0
+        )
+        for piece, count in (("vllm.gemm", proven), ("vllm.quantize", quantize))
+        if count
     )
     said = GateAnswer(
         gate="vllm.cutlass",
@@ -119,7 +127,7 @@ def situation(
         bytes_total=1,
         bytes_fetched=1,
         measured="2026-11-21",
-        kernels=(image,) if proven else (),
+        kernels=images,
         gates=(said,),
     )
     pinned = PINS if pins is None else pins
@@ -132,7 +140,7 @@ def situation(
         target=target,
         held={"vllm": Held(record)},
         cuda=cuda,
-        pieces={piece.piece: (piece,) for piece in (GEMM, JIT, EXTRA)},
+        pieces={piece.piece: (piece,) for piece in (GEMM, QUANTIZE, JIT, EXTRA)},
     )
 
 
@@ -227,6 +235,7 @@ def test_an_answer_is_carried_to_a_cpu_whose_wheel_is_the_same() -> None:
     ("here", "why"),
     [
         ({"proven": 0}, "whose wheel has vllm.gemm: yes; the aarch64 wheel: no"),
+        ({"quantize": 0}, "whose wheel has vllm.quantize: yes; the aarch64 wheel: no"),
         ({"cuda": ""}, "where torch is a build for CUDA 13.0; here it is one for the CPU alone"),
         ({"pins": {**PINS, "triton": "3.1"}}, "with triton 3.0; here it is triton 3.1"),
         ({"pins": {**PINS, "b12x": "1.2"}}, "with no b12x; here it is b12x 1.2"),
@@ -338,3 +347,7 @@ def test_of_a_refusal_every_candidate_is_told() -> None:
     assert [item.name for item in items] == ["none", "A", "B"]
     assert items[0].answer == "refused"
     assert "nobody can" in items[0].text
+
+
+def test_how_many_kernels_a_wheel_has_does_not_set_it_apart() -> None:
+    assert carried(situation("aarch64", proven=1)).silence(CHAPTER) == ""
