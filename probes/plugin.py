@@ -64,6 +64,8 @@ class Probes:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what an earlier attempt has finished."""
         done = frozenset(self.request.done)
+        # A probe of what the subject lacks, or that the request leaves out, has one item without a case.
+        items[:] = [item for item in items if isinstance(_planned(item)[0], Case)]
         self._planned = [_planned(item) for item in items]
         items[:] = [item for item in items if identity(_planned(item)[0]) not in done]
 
