@@ -63,6 +63,11 @@ def parameters(called: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(called).parameters)
 
 
+def annotation(called: Callable[..., Any], name: str) -> Any:
+    """Return how a function annotates a parameter."""
+    return inspect.signature(called).parameters[name].annotation
+
+
 def known(called: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return those of `given` that a function has a parameter for: what later releases added and have defaults for."""
     names = parameters(called)
@@ -73,6 +78,17 @@ def capability(device: torch.device) -> int:
     """Return a device's compute capability as a number: 12.1 is 121."""
     major, minor = torch.cuda.get_device_capability(device)
     return major * 10 + minor
+
+
+def settle(device: torch.device) -> None:
+    """Wait for a device, so that what went wrong is raised now.
+
+    A kernel of torch first: a launcher that looks at no error (an image that is missing) leaves it to the next launch
+    that does, and a synchronisation is none.
+    """
+    if device.type == "cuda":
+        torch.empty(1, device=device).fill_(0)
+        torch.cuda.synchronize(device)
 
 
 def said(question: str, ask: Callable[[], Any]) -> str:

@@ -230,8 +230,7 @@ class Vllm:
 
     def synchronize(self) -> None:
         """See `Subject`."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        package.settle(self.device)
 
 
 def _bytes(made: torch.Tensor, layout: Layout | None) -> torch.Tensor:

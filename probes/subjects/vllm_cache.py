@@ -25,7 +25,6 @@ class Cache:
     """`pages`: uint8 (pages, 2 * heads, page size, data and scales of a head), keys' heads first; `inverses` of the multipliers."""
 
     pages: torch.Tensor
-    heads: int
     dtype: torch.dtype
     inverses: tuple[torch.Tensor, torch.Tensor]
 
@@ -44,7 +43,6 @@ def empty(
     first, second = (one.reciprocal().reshape(1) for one in multipliers)
     return Cache(
         pages=torch.zeros(pages, 2 * heads, places, each, dtype=torch.uint8, device=device),
-        heads=heads,
         dtype=dtype,
         inverses=(first, second),
     )
