@@ -31,6 +31,16 @@ OFFERS: Final[Offers] = {
     "kv_attend": flashinfer_cache.READERS,
 }
 
+_ASKED: Final = {
+    ("grouped_gemm", "groupwise"): "group_gemm_nvfp4_nt_groupwise",
+    ("grouped_gemm", "cudnn"): "grouped_mm_fp4",
+    ("kv_cache", "kv_quantize"): "nvfp4_kv_quantize",
+    **{("moe", backend): name for backend, name in flashinfer_experts.ASKED.items()},
+}
+"""The function whose table of compute capabilities stands for an operation's backend."""
+
+_PLACES: Final = ("gemm", "fused_moe", "quantization", "grouped_mm")
+
 _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
@@ -193,9 +203,9 @@ class FlashInfer:
     def advertised(self, operation: str, backend: str) -> str:
         """See `Subject`: its own tables of compute capabilities."""
         number = package.capability(self.device)
-        name = flashinfer_products.ASKED.get(operation) or flashinfer_experts.ASKED.get(backend)
+        name = flashinfer_products.ASKED.get(operation) or _ASKED.get((operation, backend))
         if name is None:
-            name = {"kv_cache": "nvfp4_kv_quantize"}.get(operation, "fp4_quantize")
+            return ""
         places = (
             "flashinfer",
             "flashinfer.gemm",

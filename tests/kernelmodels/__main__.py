@@ -28,7 +28,7 @@ def main(name: str, capability: str) -> None:
     subject = adapter.make(torch.device("cpu"))
     for call in survey(subject, adapter.OFFERS, calls, UNMODELLED.get(name, frozenset())):
         told = call.told() | {"advertised": subject.advertised(call.operation, call.backend)}
-        print(json.dumps(told), flush=True)
+        sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

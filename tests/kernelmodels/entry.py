@@ -39,9 +39,37 @@ def enter(capability: tuple[int, int]) -> None:
 
 
 def _here(tensor: Any) -> None:
-    """Let `.cuda()` stay where a tensor is, and streams be none."""
+    """Take the CPU for the GPU: a tensor is there already, streams and guards are none, and no memory is pinned."""
     tensor.cuda = lambda self, *_args, **_kwargs: self
-    stream = type("Stream", (), {"cuda_stream": 0, "synchronize": lambda _self: None})()
-    torch.cuda.current_stream = lambda *_args, **_kwargs: stream
-    torch.cuda.is_current_stream_capturing = lambda: False
-    torch.cuda.synchronize = lambda *_args, **_kwargs: None
+    tensor.is_cuda = property(lambda _self: True)
+    cuda: Any = torch.cuda
+    cuda.device, cuda.Stream, cuda.Event = _Nothing, _Nothing, _Nothing
+    cuda.current_stream = _Nothing
+    cuda.is_current_stream_capturing = lambda: False
+    cuda.synchronize = lambda *_args, **_kwargs: None
+    made: Any = torch.empty
+    anywhere: Any = torch
+
+    def empty(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("pin_memory", None)
+        return made(*args, **kwargs)
+
+    anywhere.empty = empty
+
+
+class _Nothing:
+    """A stream, an event, or a guard of a device."""
+
+    cuda_stream = 0
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        return
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_args: object) -> None:
+        return
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args, **_kwargs: None

@@ -21,13 +21,22 @@ from tests.kernelmodels.survey import ReachedError
 def install(calls: list[str]) -> None:
     """Answer for what FlashInfer builds and loads; the name of each kernel that runs is added to `calls`."""
     _state_capability()
-    core = importlib.import_module("flashinfer.jit.core")
+    core: Any = importlib.import_module("flashinfer.jit.core")
     core.JitSpec.build_and_load = lambda spec: Module(spec.name, calls)
-    try:
-        cute = importlib.import_module("cutlass.cute")
-    except ImportError:
-        return
-    cute.compile = Compiler()
+    loader: Any = importlib.import_module("flashinfer.jit.cubin_loader")
+    loader.download_file = lambda source, *_args, **_kwargs: _reached(f"download {source}")
+    for library, name, end in (
+        ("cutlass.cute", "compile", Compiler()),
+        ("cudnn", "create_handle", lambda *_args: _reached("cudnn.create_handle")),
+    ):
+        try:
+            setattr(importlib.import_module(library), name, end)
+        except ImportError:
+            continue
+
+
+def _reached(what: str) -> None:
+    raise ReachedError(what)
 
 
 def _state_capability() -> None:
@@ -68,6 +77,10 @@ class Module:
     def __init__(self, name: str, calls: list[str]) -> None:
         self._name, self._calls = name, calls
 
+    def __call__(self, *given: Any) -> Any:
+        """End the call: a kernel that was compiled by itself."""
+        raise ReachedError(f"{self._name} with {len(given)} arguments")
+
     def __getattr__(self, function: str) -> Callable[..., Any]:
         model = MODELS.get(function)
 
@@ -80,7 +93,7 @@ class Module:
         return run
 
 
-def _layout(swizzled: bool, rows_of_8: bool) -> Layout | None:  # noqa: FBT001 - as the kernel takes them
+def _layout(swizzled: bool, rows_of_8: bool) -> Layout | None:
     if not swizzled:
         return None
     return Layout.ROWS_8 if rows_of_8 else Layout.ROWS_128
@@ -92,9 +105,9 @@ def _quantize(  # noqa: PLR0917 - as the kernel takes them
     packed: torch.Tensor,
     scales: torch.Tensor,
     block: int,
-    powers: bool,  # noqa: FBT001
-    swizzled: bool,  # noqa: FBT001
-    rows_of_8: bool,  # noqa: FBT001
+    powers: bool,
+    swizzled: bool,
+    rows_of_8: bool,
     *rest: Any,
 ) -> None:
     del block, rest
@@ -197,9 +210,6 @@ def _append(  # noqa: PLR0917 - as the kernel takes them
 class Experts:
     """The runner that `init` of the fused experts' module returns."""
 
-    def __init__(self, calls: list[str] | None = None) -> None:
-        self._calls = calls
-
     def get_tactic_num(self, *_args: Any) -> int:
         """Offer one tactic."""
         return 1
@@ -252,4 +262,5 @@ MODELS: dict[str, Callable[..., Any]] = {
     "nvfp4_kv_dequant": _kv_dequantize,
     "nvfp4_quantize_append_paged_kv_cache_with_slot_mapping": _append,
     "init": lambda *_: Experts(),
+    "set_deepgemm_jit_include_dirs": lambda *_: None,
 }

@@ -11,7 +11,7 @@ import torch
 from probes import inputs, judge, mxfp4, nvfp4, product
 from probes.layout import Layout
 from probes.product import Experts
-from probes.reason import words
+from probes.reason import of_exception, words
 from probes.subject import NotOfferedError, Offers, Operand, Subject
 from tests.kernelmodels import contract
 
@@ -26,7 +26,11 @@ class ReachedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call: `outcome` is right, wrong, taken (no number to hold it to), reached, not_offered or raised; `kernels` in order."""
+    """One call: `kernels` that ran, in order, and the outcome.
+
+    right, wrong; taken: no number to hold it to; reached: a kernel without a model; refused: the package says that it is
+    not for this GPU; not_offered: not in this release; raised: anything else, which is a defect of the adapter or the package.
+    """
 
     operation: str
     backend: str
@@ -71,18 +75,21 @@ def _outcome(subject: Subject, backend: str, check: Check, *, taken: bool) -> tu
         text = check(subject, backend)
     except NotOfferedError as error:
         return "not_offered", str(error)
-    except ReachedError as error:
-        return "reached", str(error)
     except Exception as error:  # noqa: BLE001 - whatever a package raises is told
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ReachedError):
-                return "reached", str(cause)
-            cause = cause.__cause__ or cause.__context__
-        return "raised", words(error)
+        return _why(error), words(error)
     if taken:
         return "taken", text
     return ("wrong", text) if text else ("right", "")
+
+
+def _why(error: Exception) -> str:
+    """Say which end an exception is; a package may have wrapped ours."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, ReachedError) or "CUDA device" in str(link):
+            return "reached"
+        link = link.__cause__ or link.__context__
+    return "refused" if of_exception(error) == "arch_guard" else "raised"
 
 
 def _values(*shape: int, seed: int) -> torch.Tensor:
@@ -227,7 +234,7 @@ def _moe(*, gate_first: bool) -> Check:
             gate_first=gate_first,
         )
         chosen = torch.rand(tokens, count, generator=inputs.generator(9)).topk(2, dim=-1)
-        routed = {
+        routed: dict[str, Any] = {
             "expert_ids": chosen.indices.to(torch.int32),
             "expert_weights": chosen.values.softmax(dim=-1),
         }

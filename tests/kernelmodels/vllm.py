@@ -5,6 +5,7 @@ Sources: `csrc/libtorch_stable/quantization/fp4`, `csrc/…/moe_data.cu`, `csrc/
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -16,19 +17,23 @@ from probes.layout import Layout
 from tests.kernelmodels import contract, flashinfer
 
 Given = dict[str, Any]
+_library: Any = torch.library.Library
 _HELD: list[Any] = []
+_REGISTERS = "vllm.model_executor.layers.quantization.utils.marlin_utils_fp4"
+"""A module that registers operators of its own when it is imported."""
 
 
 def install(calls: list[str]) -> None:
     """Implement each operator that this release has for the CPU; the name of each one that runs is added to `calls`."""
-    torch._scaled_mm = _scaled(calls)  # noqa: SLF001 - the CPU has one, without FP4
+    importlib.import_module(_REGISTERS)
+    torch._scaled_mm = _scaled(calls)
     if importlib.util.find_spec("flashinfer") is not None:
         flashinfer.install(calls)
     for (namespace, name), model in MODELS.items():
         held = getattr(torch.ops, namespace)
         if not hasattr(held, name):
             continue
-        library = torch.library.Library(namespace, "IMPL")
+        library: Any = _library(namespace, "IMPL")
         _HELD.append(library)
         for overload in getattr(held, name).overloads():
             operator = getattr(getattr(held, name), overload)
@@ -54,7 +59,7 @@ def _scaled(calls: list[str]) -> Any:
 
 
 def _bound(operator: Any, model: Callable[[Given], Any], name: str, calls: list[str]) -> Any:
-    arguments = [argument.name for argument in operator._schema.arguments]  # noqa: SLF001 - torch's one place for it
+    arguments = [argument.name for argument in operator._schema.arguments]
 
     def run(*values: Any, **named: Any) -> Any:
         calls.append(name)
@@ -163,8 +168,8 @@ def _qutlass(given: Given) -> torch.Tensor:
 
 def _qutlass_mxfp4(given: Given) -> torch.Tensor:
     planes = given["A_sf"], given["B_sf"]
-    made = contract.multiplied_mxfp4(given["A"], given["B"], planes) * given["alpha"]
-    return made.bfloat16()
+    alpha: torch.Tensor = given["alpha"]
+    return (contract.multiplied_mxfp4(given["A"], given["B"], planes) * alpha).bfloat16()
 
 
 def _cache(given: Given) -> None:
