@@ -212,7 +212,10 @@ class FlashInfer:
             "flashinfer.fused_moe",
             "flashinfer.quantization",
         )
-        found = package.first(places, name)
+        try:
+            found = package.first(places, name)
+        except NotOfferedError:
+            return ""
         if operation in flashinfer_products.ASKED and hasattr(found, "is_backend_supported"):
             asked = backend.removesuffix("-8x4")
             question = f"{name}.is_backend_supported({asked!r}, {number})"

@@ -61,10 +61,20 @@ def prepare(operation: str, weights: Operand, backend: str, fill: int) -> Any:
     placed = scales.swizzled(weights, Layout.ROWS_128, fill=fill)
     if operation != "w4a16_gemm":
         return placed
+    _offered("mm_bf16_fp4", backend)
     run = package.function("flashinfer.gemm", "prepare_bf16_fp4_weights")
     inverse = weights.multiplier.reciprocal().reshape(1)
     made = run(placed.packed, scales.e4m3(placed.scales), inverse, backend=backend)
     return WeightOnly(packed=made[0], scales=made[1], alpha=made[2])
+
+
+def _offered(name: str, backend: str) -> Any:
+    """Return a function of `flashinfer.gemm`. Raises NotOfferedError where it, or the backend, is not in this release."""
+    run = package.function("flashinfer.gemm", name)
+    offered = getattr(run, "is_backend_supported", None)
+    if offered is not None and not offered(backend):
+        raise NotOfferedError(f"{name} of this release has no backend {backend}")
+    return run
 
 
 def _shuffled(weights: Operand) -> Operand:
@@ -89,11 +99,8 @@ def multiply(
     block: int = nvfp4.BLOCK,
 ) -> torch.Tensor:
     """Return A @ B.T by `mm_fp4`: (M, N); `block` 16 for NVFP4, 32 for MXFP4, whose alpha is None."""
-    run = package.function("flashinfer", "mm_fp4")
     asked = backend.removesuffix("-8x4")
-    offered = getattr(run, "is_backend_supported", None)
-    if offered is not None and not offered(asked):
-        raise NotOfferedError(f"mm_fp4 of this release has no backend {asked}")
+    run = _offered("mm_fp4", asked)
     left, right = (scales.plane(each, block=block) for each in (a, b))
     made: torch.Tensor = run(
         a.packed,
@@ -114,9 +121,7 @@ def weight_only(
     values: torch.Tensor, b: WeightOnly, dtype: torch.dtype, backend: str
 ) -> torch.Tensor:
     """Return values @ B.T by `mm_bf16_fp4`: (M, N)."""
-    run = package.function("flashinfer.gemm", "mm_bf16_fp4")
-    if not run.is_backend_supported(backend):
-        raise NotOfferedError(f"mm_bf16_fp4 of this release has no backend {backend}")
+    run = _offered("mm_bf16_fp4", backend)
     made: torch.Tensor = run(values, b.packed, b.scales, b.alpha, backend=backend, out_dtype=dtype)
     return made
 

@@ -16,6 +16,9 @@ from probes.subject import NotOfferedError, Offers, Operand, Subject
 from tests.kernelmodels import contract
 
 LAYOUTS: Final = {"rows": None, "128x4": Layout.ROWS_128, "8x4": Layout.ROWS_8}
+_NEEDS: Final = ("CUDA device", "cuDeviceGetCount")
+"""In what a package raises once it asks for the device itself: a kernel is next."""
+
 NEAR: Final = 0.08
 _DTYPE: Final = torch.bfloat16
 
@@ -86,7 +89,7 @@ def _why(error: Exception) -> str:
     """Say which end an exception is; a package may have wrapped ours."""
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, ReachedError) or "CUDA device" in str(link):
+        if isinstance(link, ReachedError) or any(each in str(link) for each in _NEEDS):
             return "reached"
         link = link.__cause__ or link.__context__
     return "refused" if of_exception(error) == "arch_guard" else "raised"
