@@ -39,6 +39,17 @@ _ASKED: Final = {
 }
 """The function whose table of compute capabilities stands for an operation's backend."""
 
+_FAMILIES: Final = {
+    "cuda": "flashinfer",
+    "cutlass": "flashinfer-cutlass",
+    "groupwise": "flashinfer-cutlass",
+    "cudnn": "cudnn",
+    "trtllm": "trtllm-gen",
+    "cute-dsl": "cute-dsl",
+    "cutedsl_low_latency": "cute-dsl",
+    "b12x": "b12x",
+}
+
 _PLACES: Final = ("gemm", "fused_moe", "quantization", "grouped_mm")
 
 _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
@@ -230,7 +241,11 @@ class FlashInfer:
 
     def family(self, operation: str, backend: str) -> str:
         """See `Subject`."""
-        return backend.removesuffix("-8x4")
+        if operation == "w4a16_gemm":
+            return "weight-only"
+        if operation.startswith("kv_"):
+            return ""
+        return _FAMILIES.get(backend.removesuffix("-8x4"), "")
 
     def synchronize(self) -> None:
         """See `Subject`."""

@@ -226,7 +226,9 @@ class Vllm:
 
     def family(self, operation: str, backend: str) -> str:
         """See `Subject`."""
-        return {"moe": "cutlass", "grouped_gemm": "cutlass"}.get(operation, backend)
+        if operation.endswith("quantize") or operation == "kv_cache":
+            return "vllm"
+        return {"cutlass": "cutlass", "marlin": "marlin", "torch": "cublas"}.get(backend, "")
 
     def synchronize(self) -> None:
         """See `Subject`."""

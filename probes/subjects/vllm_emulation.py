@@ -6,6 +6,7 @@ It is a real package's arithmetic: what it gives is right or wrong like a kernel
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -116,14 +117,32 @@ class VllmEmulation:
 
 def _dequantized(operand: Operand, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return an operand's values times `scale` by vLLM's own function: (rows, K) of `dtype`."""
-    dequantize = package.function(UTILITIES, "dequantize_to_dtype")
-    swizzled = operand.layout is not None
     told = scales.e4m3(scales.plane(operand))
-    given = {"block_size": nvfp4.BLOCK, "swizzle": swizzled}
+    given = scale.reciprocal() if _divides() else scale
+    return _run(operand.packed, told, given, dtype, swizzled=operand.layout is not None)
+
+
+@cache
+def _divides() -> bool:
+    """Say whether this release divides by the global scale (0.12 does) or multiplies with it: asked of one block of ones."""
+    codes = torch.full((1, 8), 0x22, dtype=torch.uint8)
+    ones = torch.full((128, 4), 0x38, dtype=torch.uint8).view(torch.float8_e4m3fn)
+    made = _run(codes, ones, torch.tensor(2.0), torch.float32, swizzled=True)
+    return float(made[0, 0]) < 1
+
+
+def _run(
+    packed: torch.Tensor,
+    told: torch.Tensor,
+    scale: torch.Tensor,
+    dtype: torch.dtype,
+    *,
+    swizzled: bool,
+) -> torch.Tensor:
+    dequantize = package.function(UTILITIES, "dequantize_to_dtype")
+    given = {"block_size": nvfp4.BLOCK, "swizzle": swizzled, "device": packed.device}
     known = package.known(dequantize, given)
     if "swizzle" not in known and not swizzled:
         raise NotOfferedError("dequantize_to_dtype of this release reads 128x4 scales alone")
-    if "device" in package.parameters(dequantize):
-        known["device"] = operand.packed.device
-    made: torch.Tensor = dequantize(operand.packed, told, scale, dtype, **known)
+    made: torch.Tensor = dequantize(packed, told, scale, dtype, **known)
     return made
