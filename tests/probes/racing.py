@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import torch
+
 from probes.timer import HostTimer
 
 
@@ -13,7 +15,6 @@ class World:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.flushed = 0
 
     def spend(self, seconds: float) -> None:
         self.seconds += seconds
@@ -22,7 +23,9 @@ class World:
         return round(self.seconds * 1e9)
 
     def timer(self) -> HostTimer:
-        return HostTimer(self.nanoseconds, self.nanoseconds, self.spend)
+        made = HostTimer(self.nanoseconds, self.nanoseconds, self.spend)
+        made._scratch = torch.zeros(1, dtype=torch.uint8)  # no cache in this world
+        return made
 
     def lasting(self, seconds: float, noise: float = 0.0, seed: int = 0) -> Callable[[], None]:
         """Return a work that lasts `seconds`, give or take log-normal noise."""
