@@ -100,6 +100,7 @@ NEEDED: Final = {
     "grouped_gemm": ("multiply",),
     "mxfp4_gemm": ("multiply",),
     "moe": ("multiply",),
+    "w4a16_moe": ("multiply",),
     "kv_cache": ("cache", "quantize"),
     "kv_attend": ("attend",),
     "serve": ("multiply",),
