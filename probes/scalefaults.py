@@ -36,11 +36,11 @@ def name(
     told = where(wrong)
     if fault := _plain(got, wrong, unrounded):
         return fault
-    if not bool(got[wrong].any()):
-        return Fault("all_zero", f"scales are zero where they may not be: {told}")
     for lie, suspect in _layouts(want, layout):
         if _as_laid(raw, suspect):
             return Fault("wrong_scale_layout", lie)
+    if not bool(got[wrong].any()):
+        return Fault("all_zero", f"scales are zero where they may not be: {told}")
     rows = wrong.any(dim=-1)
     for reason, lie, suspect in _suspects(values, multiplier, unrounded):
         if _alike(got[rows], suspect[rows]):
