@@ -4,50 +4,53 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from probes import bounds, judge
+from probes import bounds, e4m3, judge
 from probes.fault import Fault, where
 from probes.finding import Metrics
 from probes.subject import Charged
 from probes.work import Outputs, Work, launch
 
+_MOST: Final = 0.6
+"""The share of elements that have to have changed by one factor."""
+
 Told = tuple[Outputs, Fault | None, Metrics]
-Variant = Callable[[Charged, Work, Work], Told]
+Variant = Callable[[Charged, Work, Work, Outputs], Told]
+"""Takes a work, another one of the same case, and what a first launch of the work gave."""
 
 
-def repeated(subject: Charged, work: Work, other: Work) -> Told:
-    """Run `work` twice, `other` once and `work` again; every result has to be that of its own inputs.
+def repeated(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
+    """Run `work` a second time, `other` once and `work` again; every result has to be that of its own inputs.
 
     Where `work.exact`, the runs have to agree bit by bit; else, where kernels may add in any order, by the bound of a product.
     """
-    first = launch(subject, work)
     kept = _copies(first)
-    fault, figures = work.judge(kept)
-    if fault:
-        return kept, fault, figures
     second = _copies(launch(subject, work))
+    fault, figures = work.judge(kept)
     figures = {**figures, "bits_differ": (float(_differ(kept, second)), "1")}
-    if fault := _unlike(work, kept, second):
+    # What changes by itself is said before what is wrong: right numbers are then luck, and wrong ones no rule.
+    if fault := _unlike(work, kept, second) or fault:
         return kept, fault, figures
     third = _copies(launch(subject, other))
     wrong, _ = other.judge(third)
     if wrong:
-        return third, _stale(kept, third, wrong), figures
+        stale = _stale(kept, third, wrong)
+        changing = None if stale is not wrong else _by_itself(subject, work, kept)
+        return third, changing or stale, figures
     if _differ(first, kept):
         return kept, Fault("corruption", "a result changed when the next call ran"), figures
     fourth = _copies(launch(subject, work))
-    if _differ(fourth, kept) and (wrong := work.judge(fourth)[0]):
-        return fourth, _stale(third, fourth, wrong), figures
-    return kept, _unlike(work, kept, fourth), figures
+    fault = _unlike(work, kept, fourth)
+    return fourth, _stale(third, fourth, fault) if fault else None, figures
 
 
-def poisoned(subject: Charged, work: Work, other: Work) -> Told:
+def poisoned(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Run on memory that is full of NaN: what was never written, or read before it was, shows."""
     del other
-    plain = _copies(launch(subject, work))
+    plain = _copies(first)
     fault, figures = work.judge(plain)
     if fault:
         return plain, fault, figures
@@ -56,13 +59,15 @@ def poisoned(subject: Charged, work: Work, other: Work) -> Told:
     fault, figures = (work.poisoned or work.judge)(made)
     if fault and fault.reason != "uninitialised_scale":
         told = f"what the memory held before shows in the output: {fault.text}"
-        return made, Fault("stale_output", told), figures
+        # Where no poison shows, a plain run tells whether it was that; memory that held poison may still, in a plain run, too.
+        changing = None if _shows(plain, made) else _by_itself(subject, work, plain)
+        fault = changing or Fault("stale_output", told)
     return made, fault, figures
 
 
-def padding(subject: Charged, work: Work, full_of_nan: Work) -> Told:
+def padding(subject: Charged, work: Work, full_of_nan: Work, first: Outputs) -> Told:
     """Run with the padding of the scales full of zeros, then of NaN: nothing may change."""
-    plain = _copies(launch(subject, work))
+    plain = _copies(first)
     fault, figures = work.judge(plain)
     if fault:
         return plain, fault, figures
@@ -71,16 +76,32 @@ def padding(subject: Charged, work: Work, full_of_nan: Work) -> Told:
     figures = {**figures, "bits_differ": (float(differ), "1")}
     if (work.exact and differ) or work.judge(made)[0]:
         wrong = torch.stack([(one != two) for one, two in zip(plain, made, strict=True)])
-        return (
-            made,
-            Fault("padding_read", f"padding of the scales changes the output: {where(wrong)}"),
-            figures,
-        )
-    return made, None, figures
+        told = f"padding of the scales changes the output: {where(wrong)}"
+        changing = None if _shows(plain, made) else _by_itself(subject, work, plain)
+        fault = changing or Fault("padding_read", told)
+    return made, fault, figures
 
 
-def compiled(subject: Charged, work: Work, other: Work) -> Told:
+def _shows(plain: Outputs, made: Outputs) -> bool:
+    """Say whether poison itself is in what was made: NaN, or bytes of 0xFF or 0x7F, wherever it differs."""
+    for one, two in zip(plain, made, strict=True):
+        if one.shape != two.shape:
+            return False
+        changed = two[one != two]
+        seen = changed.isnan() if two.is_floating_point() else (changed & e4m3.NAN) == e4m3.NAN
+        if len(changed) and bool(seen.all()):
+            return True
+    return False
+
+
+def _by_itself(subject: Charged, work: Work, plain: Outputs) -> Fault | None:
+    """Return the fault of a work whose plain run, too, is another one now: then it was not the poison."""
+    return _unlike(work, plain, _copies(launch(subject, work)))
+
+
+def compiled(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Run compiled, as one graph if possible; what the graph gives has to be right for other inputs, too."""
+    del first
     import torch._dynamo as dynamo  # noqa: PLC0415 - half a second, for this one probe
 
     backend = "inductor" if subject.device.type == "cuda" else "eager"
@@ -97,8 +118,8 @@ def compiled(subject: Charged, work: Work, other: Work) -> Told:
             parts = torch.compile(run, backend=backend)
             return parts(*work.inputs), parts, False
 
-    first, graph, whole = subject.charge(work.operation, traced)
-    kept = _copies(first)
+    made, graph, whole = subject.charge(work.operation, traced)
+    kept = _copies(made)
     fault, figures = work.judge(kept)
     figures = {**figures, "one_graph": (float(whole), "1")}
     if fault:
@@ -108,7 +129,7 @@ def compiled(subject: Charged, work: Work, other: Work) -> Told:
     return kept, _stale(kept, second, wrong) if wrong else None, figures
 
 
-def captured(subject: Charged, work: Work, other: Work) -> Told:
+def captured(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Capture in a CUDA graph and replay: first with the same inputs, then with others in their place."""
     device, given = subject.device, _copies(work.inputs)
 
@@ -128,21 +149,19 @@ def captured(subject: Charged, work: Work, other: Work) -> Told:
     def replay() -> None:
         graph.replay()
 
-    eager = _copies(launch(subject, work))
+    eager = _copies(first)
     graph, made = subject.charge(work.operation, capture)
     subject.charge(work.operation, replay)
-    first = _copies(made)
-    fault, figures = work.judge(first)
-    if fault:
-        return first, fault, figures
-    if fault := _unlike(work, eager, first):
-        return first, fault, figures
+    again = _copies(made)
+    fault, figures = work.judge(again)
+    if fault := fault or _unlike(work, eager, again):
+        return again, fault, figures
     for held, new in zip(given, other.inputs, strict=True):
         held.copy_(new)
     subject.charge(work.operation, replay)
     second = _copies(made)
     wrong, _ = other.judge(second)
-    return first, _stale(first, second, wrong) if wrong else None, figures
+    return again, _stale(again, second, wrong) if wrong else None, figures
 
 
 def _copies(tensors: Outputs) -> Outputs:
@@ -165,20 +184,41 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 def _unlike(work: Work, one: Outputs, two: Outputs) -> Fault | None:
     """Return the fault of two runs on the same inputs that do not agree."""
-    if not _differ(one, two):
+    count = _differ(one, two)
+    if not count:
         return None
+    if factor := _scaled(one, two):
+        told = f"two runs differ by a factor of about {factor:.3g}, as of a scale that is never set"
+        return Fault("uninitialised_scale", told)
     if work.exact:
-        count, of = _differ(one, two), sum(_bytes(each).numel() for each in one)
+        of = sum(_bytes(each).numel() for each in one)
         return Fault("nondeterministic", f"two runs differ in {count} of {of} bytes")
     for left, right in zip(one, two, strict=True):
         # Each of the sum's terms may be rounded on its own where atomics add them up.
         fault, _ = judge.product(right, left, bound=2 * bounds.product(left.dtype))
         if fault:
-            return Fault(
-                "nondeterministic",
-                f"two runs differ by more than their order of sums: {fault.text}",
-            )
+            told = f"two runs differ by more than their order of sums: {fault.text}"
+            return Fault("nondeterministic", told)
     return None
+
+
+def _scaled(one: Outputs, two: Outputs) -> float:
+    """Return the factor between two runs of which one is the other many times over, 0 where there is none.
+
+    Of bytes, the last output is block scales: most of those are so (others saturate).
+    """
+    if one[-1].dtype == torch.uint8 or one[-1].element_size() == 1:
+        left, right = (e4m3.decode(each[-1].contiguous().view(torch.uint8)) for each in (one, two))
+    else:
+        left, right = one[-1].double(), two[-1].double()
+    known = torch.isfinite(left) & torch.isfinite(right) & (left != 0) & (right != 0)
+    ratios = (right[known] / left[known]).double()
+    if not len(ratios):
+        return 0.0
+    factor = float(ratios.median())
+    # A scale of E4M3 rounds a factor by up to 1/16, twice.
+    alike = float(((ratios / factor - 1).abs() < 1 / 8).double().mean())
+    return factor if abs(factor - 1) > 1 / 8 and alike > _MOST else 0.0
 
 
 def _stale(before: Outputs, made: Outputs, wrong: Fault) -> Fault:

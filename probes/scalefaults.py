@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from probes import e2m1, e4m3, nvfp4
-from probes.fault import Fault, where, zero_rows
+from probes.fault import Fault, where
 from probes.layout import Layout, swizzle
 
 ALIKE: Final = 0.98
@@ -36,11 +36,11 @@ def name(
     told = where(wrong)
     if fault := _plain(got, wrong, unrounded):
         return fault
-    if len(zero_rows(got, want)) == int(wrong.any(-1).sum()):
-        return Fault("all_zero", f"scales of whole rows are zero: {told}")
     for lie, suspect in _layouts(want, layout):
-        if _alike(raw[: len(suspect)], suspect[: len(raw)]):
+        if _as_laid(raw, suspect):
             return Fault("wrong_scale_layout", lie)
+    if not bool(got[wrong].any()):
+        return Fault("all_zero", f"scales are zero where they may not be: {told}")
     rows = wrong.any(dim=-1)
     for reason, lie, suspect in _suspects(values, multiplier, unrounded):
         if _alike(got[rows], suspect[rows]):
@@ -65,18 +65,27 @@ def _alike(got: torch.Tensor, suspect: torch.Tensor) -> bool:
     return got.shape == suspect.shape and float((got == suspect).double().mean()) >= ALIKE
 
 
+def _as_laid(raw: torch.Tensor, suspect: torch.Tensor) -> bool:
+    """Compare bytes as they lie, where either has one: padding is most of a small matrix, and the same in every layout."""
+    size = min(len(raw), len(suspect))
+    told = (raw[:size] | suspect[:size]) != 0
+    return bool(told.any()) and _alike(raw[:size][told], suspect[:size][told])
+
+
 def _layouts(want: torch.Tensor, asked: Layout | None) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the right scales in every other order, flat."""
-    for turned in (False, True):
-        matrix = want.t().contiguous() if turned else want
+    turned = want.t().contiguous()
+    matrices = (
+        ("", want),
+        (" of the transposed matrix", turned),
+        (", column by column", turned.reshape(want.shape)),
+    )
+    for of, matrix in matrices:
         for layout in (None, Layout.ROWS_128, Layout.ROWS_8):
-            if layout is asked and not turned:
+            if layout is asked and not of:
                 continue
             made = matrix.flatten() if layout is None else swizzle(matrix, layout=layout)
-            lie = f"scales lie in {_NAMES[layout]}" + (
-                " of the transposed matrix" if turned else ""
-            )
-            yield f"{lie}, where {_NAMES[asked]} was asked for", made
+            yield f"scales lie in {_NAMES[layout]}{of}, where {_NAMES[asked]} was asked for", made
 
 
 def _suspects(
