@@ -8,7 +8,7 @@ import torch
 
 from probes.faults.fault import Planted, fault
 
-BOTH = ("correctness.kv",)
+BOTH = ("correctness_cache.*", "correctness_again.*.kv_*")
 """A cache that is written wrong shows where it is read, and where attention reads it."""
 
 _SAME = ("wrong_numbers", "wrong_scale", "all_zero")

@@ -9,7 +9,7 @@ import torch
 
 from probes.faults.fault import Planted, fault
 
-_PROBES: Final = ("stability.",)
+_PROBES: Final = ("stability.*",)
 _PENDING: Final = "the probes of stability are being written"
 _LATE: Final = 40
 """Calls that go well: more than any probe of correctness makes."""
