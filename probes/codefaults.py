@@ -30,14 +30,14 @@ def name(  # noqa: PLR0911 - one arm a kind of fault
     read = (e4m3.decode(scales) > 0).repeat_interleave(nvfp4.BLOCK, dim=-1)
     if not bool(((got & 7) * read).any()):
         return Fault("all_zero", "every code is zero")
+    if len(zero_rows((got & 7) * read, (want & 7) * read)) == int(wrong.any(-1).sum()):
+        return Fault("all_zero", f"codes of whole rows are zero: {where(wrong)}")
     for reason, told, suspect in _suspects(values, multiplier, scales):
         if _alike(got, suspect, read & wrong.any(dim=-1, keepdim=True)):
             return Fault(reason, f"{told}: {where(wrong)}")
     real = _real(values, multiplier, scales)
     if not bool((wrong & (real.abs() <= e2m1.MAX)).any()):
         return Fault("not_saturated", f"what lies beyond 6 is not 6: {where(wrong)}")
-    if len(zero_rows((got & 7) * read, (want & 7) * read)):
-        return Fault("all_zero", f"codes of whole rows are zero: {where(wrong)}")
     if not bool((((got ^ want) & 7) != 0)[read].any()):
         return Fault("sign_lost", f"signs differ: {where(wrong)}")
     if bool(_bracketed(got, real)[read].all()):

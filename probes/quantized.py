@@ -88,6 +88,15 @@ def dequantized(
     )
 
 
+def scale_bytes(scales: torch.Tensor, rows: int, layout: Layout | None) -> torch.Tensor:
+    """Return scales as bytes in rows: uint8 (rows, K/16); of padded columns as many as are there."""
+    raw = _bytes(scales).flatten()
+    if layout is None:
+        return raw.reshape(rows, -1)
+    high = -(-rows // layout.value) * layout.value
+    return unswizzle(raw, rows=rows, columns=raw.numel() // high, layout=layout)
+
+
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().contiguous().view(torch.uint8).cpu()
 

@@ -36,6 +36,8 @@ def name(
     told = where(wrong)
     if fault := _plain(got, wrong, unrounded):
         return fault
+    if len(zero_rows(got, want)) == int(wrong.any(-1).sum()):
+        return Fault("all_zero", f"scales of whole rows are zero: {told}")
     for lie, suspect in _layouts(want, layout):
         if _alike(raw[: len(suspect)], suspect[: len(raw)]):
             return Fault("wrong_scale_layout", lie)
@@ -43,8 +45,6 @@ def name(
     for reason, lie, suspect in _suspects(values, multiplier, unrounded):
         if _alike(got[rows], suspect[rows]):
             return Fault(reason, f"{lie}: {told}")
-    if len(zero_rows(got, want)):
-        return Fault("all_zero", f"scales of whole rows are zero: {told}")
     if bool(((got.int() - want.int()).abs() <= 1).all()):
         return Fault("wrong_rounding", f"scales are one step of E4M3 off, away from ties: {told}")
     return Fault("wrong_scale", f"scales differ: {told}")
