@@ -56,7 +56,7 @@ def poisoned(subject: Charged, work: Work, other: Work) -> Told:
     fault, figures = (work.poisoned or work.judge)(made)
     if fault and fault.reason != "uninitialised_scale":
         told = f"what the memory held before shows in the output: {fault.text}"
-        return made, Fault("stale_output", told), figures
+        return made, _changing(subject, work, plain) or Fault("stale_output", told), figures
     return made, fault, figures
 
 
@@ -71,11 +71,8 @@ def padding(subject: Charged, work: Work, full_of_nan: Work) -> Told:
     figures = {**figures, "bits_differ": (float(differ), "1")}
     if (work.exact and differ) or work.judge(made)[0]:
         wrong = torch.stack([(one != two) for one, two in zip(plain, made, strict=True)])
-        return (
-            made,
-            Fault("padding_read", f"padding of the scales changes the output: {where(wrong)}"),
-            figures,
-        )
+        told = f"padding of the scales changes the output: {where(wrong)}"
+        return made, _changing(subject, work, plain) or Fault("padding_read", told), figures
     return made, None, figures
 
 
@@ -179,6 +176,11 @@ def _unlike(work: Work, one: Outputs, two: Outputs) -> Fault | None:
                 f"two runs differ by more than their order of sums: {fault.text}",
             )
     return None
+
+
+def _changing(subject: Charged, work: Work, plain: Outputs) -> Fault | None:
+    """Return the fault of work that changes by itself: nothing else can then be blamed for a change."""
+    return _unlike(work, plain, _copies(launch(subject, work)))
 
 
 def _stale(before: Outputs, made: Outputs, wrong: Fault) -> Fault:

@@ -39,7 +39,7 @@ def name(
     if len(zero_rows(got, want)) == int(wrong.any(-1).sum()):
         return Fault("all_zero", f"scales of whole rows are zero: {told}")
     for lie, suspect in _layouts(want, layout):
-        if _alike(raw[: len(suspect)], suspect[: len(raw)]):
+        if _laid(raw, suspect):
             return Fault("wrong_scale_layout", lie)
     rows = wrong.any(dim=-1)
     for reason, lie, suspect in _suspects(values, multiplier, unrounded):
@@ -63,6 +63,13 @@ def _plain(got: torch.Tensor, wrong: torch.Tensor, unrounded: torch.Tensor) -> F
 
 def _alike(got: torch.Tensor, suspect: torch.Tensor) -> bool:
     return got.shape == suspect.shape and float((got == suspect).double().mean()) >= ALIKE
+
+
+def _laid(raw: torch.Tensor, suspect: torch.Tensor) -> bool:
+    """Compare bytes as they lie, but for what is zero in both: padding would make any two alike."""
+    size = min(len(raw), len(suspect))
+    told = (raw[:size] | suspect[:size]) != 0
+    return bool(told.any()) and _alike(raw[:size][told], suspect[:size][told])
 
 
 def _layouts(want: torch.Tensor, asked: Layout | None) -> Iterator[tuple[str, torch.Tensor]]:
