@@ -176,7 +176,11 @@ def kv_attend(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: 
     def held(made: Outputs) -> tuple[Fault | None, Metrics]:
         right = cachefaults.Attention(queries, keys.numbers, values.numbers, lengths)
         return judge.product(
-            made[0], right.product(), bound=bounds.ATTENTION, rows=2.0, suspects=right.suspects()
+            made[0],
+            right.product(),
+            bound=bounds.ATTENTION,
+            row_bound=2 * bounds.ATTENTION,
+            suspects=right.suspects(),
         )
 
     return Work(

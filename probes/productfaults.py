@@ -28,7 +28,9 @@ def gemm(a: Nvfp4, b: Nvfp4, alpha: torch.Tensor) -> Iterator[Suspect]:
             ("B", a, change(b)),
             ("A and B", change(a), change(b)),
         ):
-            yield reason, f"{told} of {name}", product.gemm(left, other, alpha=alpha)
+            # Swapped in A gives what swapped in B does: the pairs of a block share their scales.
+            whose = "A or B" if "swapped" in told and name in "AB" else name
+            yield reason, f"{told} of {whose}", product.gemm(left, other, alpha=alpha)
     if right.shape[0] == right.shape[1]:
         yield "wrong_numbers", "the product is transposed", right.t()
     yield from moved(right)
