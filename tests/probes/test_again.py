@@ -178,7 +178,7 @@ class Named(Reference):
                 stack.enter_context(torch.profiler.record_function(name))
             yield
 
-    def kernel(self, name: str) -> Any:  # type: ignore[override]
+    def kernel(self, _: str) -> Any:  # type: ignore[override]
         return self.renamed()
 
 
