@@ -42,7 +42,10 @@ def moe(
     def run(
         given: Experts = experts, which: torch.Tensor = ids, weights: torch.Tensor = shares
     ) -> torch.Tensor:
-        return product.moe(hidden, given, expert_ids=which, expert_weights=weights)
+        try:
+            return product.moe(hidden, given, expert_ids=which, expert_weights=weights)
+        except ValueError:  # a middle that is infinite, which the reference refuses: no suspect
+            return torch.full(hidden.shape, torch.nan)
 
     count = experts.down.packed.shape[0]
     yield "wrong_numbers", "the router's weights are left out", run(weights=torch.ones_like(shares))

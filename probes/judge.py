@@ -76,7 +76,7 @@ def product(
     if whole and inside and not bool(off.any()) and float(peak.max()) <= 1:
         return None, figures
     wrong = (peak > 1).reshape(left.shape) | off.reshape(*left.shape[:-1], 1)
-    return _named(left, right, wrong, figures, suspects, bound), figures
+    return _named(left, right, wrong, figures, suspects, bound, row_bound), figures
 
 
 def _figures(left: torch.Tensor, right: torch.Tensor) -> tuple[float, float, float]:
@@ -115,6 +115,7 @@ def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
     figures: Metrics,
     suspects: Iterable[Suspect],
     bound: float,
+    row_bound: float,
 ) -> Fault:
     """Name what is wrong with a finite product, wrong where `wrong` says."""
     if not bool(left.any()):
@@ -123,8 +124,7 @@ def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
     for reason, told, suspect in suspects:
         if time.monotonic() - started > _PATIENCE:
             break
-        error, cosine, norm = _figures(left, suspect.detach().double().cpu())
-        if error <= 2 * bound and bounds.NORM[0] <= norm <= bounds.NORM[1]:
+        if _explains(left, suspect.detach().double().cpu(), bound, row_bound):
             return Fault(reason, told)
     rows = zero_rows(left, right)
     if len(rows):
@@ -141,6 +141,15 @@ def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
     if bool((left >= 0).all()) and bool((right < 0).any()):
         return Fault("sign_lost", f"no element is negative; {said}")
     return Fault("wrong_numbers", f"{said}; wrong: {where(wrong)}")
+
+
+def _explains(left: torch.Tensor, suspect: torch.Tensor, bound: float, row_bound: float) -> bool:
+    """Say whether a product is a suspect's, in every row and element; twice the bounds, since a fault may add roundings."""
+    error, _, norm = _figures(left, suspect)
+    if not error <= 2 * bound or not bounds.NORM[0] <= norm <= bounds.NORM[1]:
+        return False
+    by_row, peak = _rows(left, suspect, 2 * row_bound)
+    return float(by_row.max()) <= 2 * row_bound and float(peak.max()) <= 1
 
 
 def sha256(*tensors: torch.Tensor) -> str:

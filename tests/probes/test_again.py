@@ -85,6 +85,20 @@ class Jittery(Reference):
         return made * (1 + 0.018 * (self.count % 2))
 
 
+class Unset(Reference):
+    """Takes the global scale from what ran before."""
+
+    count = 1
+
+    def gemm(self, a: Any, b: Any, alpha: Any, **kwargs: Any) -> torch.Tensor:
+        self.count += 1
+        return super().gemm(a, b, alpha * self.count, **kwargs)
+
+    def quantize(self, values: Any, multiplier: Any, **kwargs: Any) -> Any:
+        self.count += 1
+        return super().quantize(values, multiplier * self.count, **kwargs)
+
+
 class Careless(Reference):
     """Leaves a row of the product, and the padding of the scales, as the memory was."""
 
@@ -132,6 +146,11 @@ def test_a_result_that_changes_with_the_next_call_is_corrupt() -> None:
 
 def test_two_runs_that_differ_by_a_bit_are_nondeterministic() -> None:
     assert told(again.repeated, Jittery(torch.device("cpu")), "gemm") == "nondeterministic"
+
+
+@pytest.mark.parametrize("operation", ["gemm", "quantize"])
+def test_runs_that_differ_by_a_factor_have_a_scale_that_is_never_set(operation: str) -> None:
+    assert told(again.repeated, Unset(torch.device("cpu")), operation) == "uninitialised_scale"
 
 
 def test_experts_may_differ_by_their_order_of_sums_and_no_more() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -71,7 +73,9 @@ def test_wrong_numbers_in_the_right_place_have_their_own_reason() -> None:
 
 LENGTHS = [9, 7, 4]
 QUERIES = inputs.normal(3, 6, 64, seed=8, dtype=torch.bfloat16)
-RIGHT = cachefaults.Attention(QUERIES, K, V, LENGTHS)
+TABLES = torch.tensor([[4, 1, 0], [2, 3, 5], [6, 7, 8]])
+CACHE = tuple(torch.cat((each, each.flip(0)))[:36] for each in (K, V))
+RIGHT = cachefaults.Attention(QUERIES, CACHE[0], CACHE[1], TABLES, LENGTHS, 4)
 
 
 def attended(got: torch.Tensor) -> tuple[str, str]:
@@ -87,24 +91,42 @@ def attended(got: torch.Tensor) -> tuple[str, str]:
 
 def test_attention_with_queries_in_e4m3_is_right() -> None:
     short = QUERIES.to(torch.float8_e4m3fn).to(torch.bfloat16)
-    assert attended(cachefaults.Attention(short, K, V, LENGTHS).product()) == ("", "")
+    assert attended(replace(RIGHT, queries=short).product()) == ("", "")
 
 
 @pytest.mark.parametrize(
-    ("keys", "values", "words"),
+    ("change", "words"),
     [
-        (V, K, "keys and values are swapped"),
-        (K.roll(1, 1), V.roll(1, 1), "each head reads the one before it"),
-        (K.roll(1, 0), V.roll(1, 0), "each token is the one before it"),
-        (K, V.roll(-1, 0), "each token has the value of the one after it"),
+        ({"keys": CACHE[1], "values": CACHE[0]}, "keys and values are swapped"),
+        (
+            {each: RIGHT.__dict__[each].roll(1, 1) for each in ("keys", "values")},
+            "each head reads the one before it",
+        ),
+        ({"values": CACHE[1].roll(-1, 0)}, "each token has the value of the one after it"),
+        ({"tables": TABLES.flip(1)}, "pages are in the reverse order"),
+        ({"tables": TABLES.roll(1, 0)}, "each request has the pages of the one before it"),
+        ({"queries": QUERIES.roll(1, 1)}, "each query head has the query of the one before it"),
     ],
 )
-def test_attention_over_misplaced_vectors_is_named(
-    keys: torch.Tensor, values: torch.Tensor, words: str
-) -> None:
-    assert attended(RIGHT.product(keys, values)) == ("kv_corruption", words)
+def test_attention_over_misplaced_vectors_is_named(change: dict[str, Any], words: str) -> None:
+    assert attended(replace(RIGHT, **change).product()) == ("kv_corruption", words)
 
 
 def test_attention_that_leaves_out_a_token_is_named() -> None:
     assert attended(RIGHT.product(fewer=1))[1] == "the last token of each request is left out"
     assert "in turns" in attended(RIGHT._in_turns())[1]
+
+
+def test_values_that_were_written_under_another_scale_are_a_wrong_scale() -> None:
+    factor = VALUES.held.global_scale_multiplier
+    other = nvfp4.quantize(VALUES.given, global_scale_multiplier=factor * 0.7)
+    assert told(K, nvfp4.dequantize(other) * 0.7)[0] == "wrong_scale"
+
+
+def test_keys_and_values_that_are_swapped_and_quantized_anew_are_found() -> None:
+    factors = VALUES.held.global_scale_multiplier * 1.3, KEYS.held.global_scale_multiplier / 1.3
+    both = (
+        nvfp4.dequantize(nvfp4.quantize(each.given, global_scale_multiplier=factor))
+        for each, factor in zip((VALUES, KEYS), factors, strict=True)
+    )
+    assert told(*both) == ("kv_corruption", "keys and values are swapped")
