@@ -102,10 +102,17 @@ Reason = Literal[
 ]
 """Why something is not a pass. Closed: a new word is added here, and only here."""
 
-Mark = Literal["single-run", "kernels-unproven", "numbers-unchecked", "one-kernel"]
+Mark = Literal[
+    "single-run",
+    "kernels-unproven",
+    "numbers-unchecked",
+    "one-kernel",
+    "host-latency",
+    "xid-unwatched",
+]
 """What a result does not show: no A/A run tells how far two equal runs differ; nothing names the kernels
 that ran; nobody compared its numbers with a reference; it is of one kernel by itself, which the stack
-need not choose."""
+need not choose; times hold the host's latency of a launch; nobody could read the driver's Xid messages."""
 
 MACHINES: Final[tuple[Machine, ...]] = get_args(Machine)
 ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)

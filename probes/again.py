@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from probes import bounds, judge
+from probes import bounds, e4m3, judge
 from probes.fault import Fault, where
 from probes.finding import Metrics
 from probes.subject import Charged
 from probes.work import Outputs, Work, launch
+
+_MOST: Final = 0.6
+"""The share of elements that have to have changed by one factor."""
 
 Told = tuple[Outputs, Fault | None, Metrics]
 Variant = Callable[[Charged, Work, Work], Told]
@@ -25,12 +28,11 @@ def repeated(subject: Charged, work: Work, other: Work) -> Told:
     """
     first = launch(subject, work)
     kept = _copies(first)
-    fault, figures = work.judge(kept)
-    if fault:
-        return kept, fault, figures
     second = _copies(launch(subject, work))
+    fault, figures = work.judge(kept)
     figures = {**figures, "bits_differ": (float(_differ(kept, second)), "1")}
-    if fault := _unlike(work, kept, second):
+    # What changes by itself is said before what is wrong: right numbers are then luck, and wrong ones no rule.
+    if fault := _unlike(work, kept, second) or fault:
         return kept, fault, figures
     third = _copies(launch(subject, other))
     wrong, _ = other.judge(third)
@@ -162,25 +164,46 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 def _unlike(work: Work, one: Outputs, two: Outputs) -> Fault | None:
     """Return the fault of two runs on the same inputs that do not agree."""
-    if not _differ(one, two):
+    count = _differ(one, two)
+    if not count:
         return None
+    if factor := _scaled(one, two):
+        told = f"two runs differ by a factor of about {factor:.3g}, as of a scale that is never set"
+        return Fault("uninitialised_scale", told)
     if work.exact:
-        count, of = _differ(one, two), sum(_bytes(each).numel() for each in one)
+        of = sum(_bytes(each).numel() for each in one)
         return Fault("nondeterministic", f"two runs differ in {count} of {of} bytes")
     for left, right in zip(one, two, strict=True):
         # Each of the sum's terms may be rounded on its own where atomics add them up.
         fault, _ = judge.product(right, left, bound=2 * bounds.product(left.dtype))
         if fault:
-            return Fault(
-                "nondeterministic",
-                f"two runs differ by more than their order of sums: {fault.text}",
-            )
+            told = f"two runs differ by more than their order of sums: {fault.text}"
+            return Fault("nondeterministic", told)
     return None
 
 
 def _changing(subject: Charged, work: Work, plain: Outputs) -> Fault | None:
     """Return the fault of work that changes by itself: nothing else can then be blamed for a change."""
     return _unlike(work, plain, _copies(launch(subject, work)))
+
+
+def _scaled(one: Outputs, two: Outputs) -> float:
+    """Return the factor between two runs of which one is the other many times over, 0 where there is none.
+
+    Of bytes, the last output is block scales: most of those are so (others saturate).
+    """
+    if one[-1].dtype == torch.uint8 or one[-1].element_size() == 1:
+        left, right = (e4m3.decode(each[-1].contiguous().view(torch.uint8)) for each in (one, two))
+    else:
+        left, right = one[-1].double(), two[-1].double()
+    known = torch.isfinite(left) & torch.isfinite(right) & (left != 0) & (right != 0)
+    ratios = (right[known] / left[known]).double()
+    if not len(ratios):
+        return 0.0
+    factor = float(ratios.median())
+    # A scale of E4M3 rounds a factor by up to 1/16, twice.
+    alike = float(((ratios / factor - 1).abs() < 1 / 8).double().mean())
+    return factor if abs(factor - 1) > 1 / 8 and alike > _MOST else 0.0
 
 
 def _stale(before: Outputs, made: Outputs, wrong: Fault) -> Fault:

@@ -11,7 +11,8 @@ that share of its row's root mean square, for a sum of cancelling terms (six sta
 and another does not. A difference d moves a value over a boundary of E2M1 with a chance of d * |x| / step, and then costs a step: a squared error
 of d * |x| * step, with step / |x| at most 1/2 from 1 up and 1/3 on average: sqrt(d / 3). With u of bfloat16: 0.036; of float16: 0.013. A scale moves by one
 step of E4M3 (1/8 to 1/16) with a chance of about 11 d, and quantizes its block anew: an error of sqrt(2) * 0.1 of it, so 0.14 * sqrt(11 d): 0.03; 0.01.
-Together 0.047 and 0.017; the bounds stand at twice that for the whole and three times for a row, whose blocks are few.
+Together 0.047 and 0.017; the bound stands at twice that. A row has few values, of which one that moves weighs 1 / sqrt(their number) of it at most (a step of 2
+under a root mean square of 2 or more), and a block that gets another scale sqrt(16 / number) * 0.14: a row may have three such more.
 
 **Attention** over an FP4 cache. FlashInfer's kernels on 10x take the queries in E4M3 (`QE4m3KvE2m1`): each off by up to 2^-4, 2^-4 / sqrt(3) = 0.036 on average; P may be in E4M3, too. Both: 0.05;
 the bound stands at 0.1, which every misplaced head, page or token exceeds by far.
@@ -33,6 +34,9 @@ NORM: Final = (0.98, 1.02)
 """Bounds of the ratio of norms: a cosine is blind to a wrong scale."""
 
 ATTENTION: Final = 0.1
+ROW: Final = 1.5
+"""A row's bound over that of the whole, where nothing jumps: rounding errors of 16 elements vary by that much."""
+
 PEAK: Final = 6.0
 
 _SECOND: Final = {torch.bfloat16: 0.047, torch.float16: 0.017, torch.float32: 0.017}
@@ -46,6 +50,11 @@ def product(dtype: torch.dtype) -> float:
 def requantized(dtype: torch.dtype) -> float:
     """Return the largest relative L2 error of what went through a second quantization."""
     return 2 * _SECOND[dtype]
+
+
+def requantized_row(dtype: torch.dtype, values: int) -> float:
+    """Return that of a row which comes of so many values that were quantized a second time."""
+    return requantized(dtype) + 3 / math.sqrt(values)
 
 
 def cosine(bound: float) -> float:

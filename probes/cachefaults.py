@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import torch
 
@@ -13,8 +13,12 @@ from probes.fault import Fault
 from probes.judge import Suspect
 from probes.nvfp4 import Nvfp4
 
-_ALIKE: Final = 0.999
-"""Cosine of a vector with itself through bfloat16: above 1 - 2^-16; of two different ones: around 0."""
+_ALIKE: Final = 0.97
+"""Cosine of a vector quantized under one scale with itself under another: two errors of about 0.1 each leave 0.99; of two different
+vectors: around 0, and up to 0.9 where both have an outlier in one place."""
+
+_ANEW: Final = 0.2
+"""Relative L2 error of numbers that were quantized under another scale, but for their factor: as above."""
 
 _SHARE: Final = 0.9
 _MOST: Final = 256
@@ -48,6 +52,18 @@ def moved(
     if float(found.double().mean()) < _SHARE:
         return None
     return Fault("kv_corruption", _journey(some[found], whose[found], want.shape))
+
+
+def rescaled(got: torch.Tensor, want: torch.Tensor) -> Fault | None:
+    """Return the fault of numbers that are right but for a factor and for having been quantized anew with it."""
+    left, right = got.detach().double().cpu(), want.double()
+    factor = float((left * right).sum() / right.square().sum().clamp_min(1e-300))
+    rest = float((left - factor * right).norm() / (factor * right).norm().clamp_min(1e-300))
+    if factor <= 0 or abs(factor - 1) <= 1 / 32 or rest > _ANEW:
+        return None
+    return Fault(
+        "wrong_scale", f"quantized and read under other scales: a factor of about {factor:.4g}"
+    )
 
 
 def _journey(here: torch.Tensor, there: torch.Tensor, shape: torch.Size) -> str:
@@ -105,73 +121,84 @@ def elements(held: Nvfp4) -> Iterator[Suspect]:
 class Attention:
     """Decode attention as it has to be.
 
-    `queries` (R, query heads, size); `keys` and `values` (T, heads, size), the requests' tokens one after the other, `lengths` of
-    them.
+    `queries` (R, query heads, size); `keys` and `values` (slots, heads, size): the whole cache, zeros where nothing was written;
+    `tables` (R, pages), `lengths` of R requests.
     """
 
     queries: torch.Tensor
     keys: torch.Tensor
     values: torch.Tensor
+    tables: torch.Tensor
     lengths: list[int]
+    page_size: int
 
-    def product(
-        self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None, fewer: int = 0
-    ) -> torch.Tensor:
-        """Return the right output, or that of other keys and values, or of `fewer` tokens each."""
-        one = torch.split(self.keys if keys is None else keys, self.lengths)
-        two = torch.split(self.values if values is None else values, self.lengths)
-        return torch.stack(
-            [
-                product.attention(
-                    query, key[: max(1, len(key) - fewer)], value[: max(1, len(key) - fewer)]
-                )
-                for query, key, value in zip(self.queries, one, two, strict=True)
-            ]
-        )
+    def product(self, fewer: int = 0) -> torch.Tensor:
+        """Return the right output, or that of `fewer` tokens each: float32 (R, query heads, size)."""
+        made = []
+        for query, table, length in zip(self.queries, self.tables, self.lengths, strict=True):
+            at = torch.arange(max(1, length - fewer))
+            slots = table[at // self.page_size].long() * self.page_size + at % self.page_size
+            made.append(product.attention(query, self.keys[slots], self.values[slots]))
+        return torch.stack(made)
 
     def suspects(self) -> Iterator[Suspect]:
         """Yield what the output would be, were something misplaced."""
-        keys, values = self.keys, self.values
-        yield "kv_corruption", "keys and values are swapped", self.product(values, keys)
-        yield "kv_corruption", "keys stand for values", self.product(keys, keys)
+        yield from self._of("keys and values are swapped", keys=self.values, values=self.keys)
+        yield from self._of("keys stand for values", values=self.keys)
         for shift, whose in ((1, "before"), (-1, "after")):
-            both = keys.roll(shift, 1), values.roll(shift, 1)
-            yield "kv_corruption", f"each head reads the one {whose} it", self.product(*both)
-            yield (
-                "kv_corruption",
-                f"each head reads the values of the one {whose} it",
-                self.product(keys, both[1]),
+            key, value = (each.roll(shift, 1) for each in (self.keys, self.values))
+            yield from self._of(f"each head reads the one {whose} it", keys=key, values=value)
+            yield from self._of(f"each head reads the values of the one {whose} it", values=value)
+            yield from self._of(
+                f"each query head has the query of the one {whose} it",
+                queries=self.queries.roll(shift, 1),
             )
-            both = keys.roll(shift, 0), values.roll(shift, 0)
-            yield "kv_corruption", f"each token is the one {whose} it", self.product(*both)
-            yield (
-                "kv_corruption",
-                f"each token has the value of the one {whose} it",
-                self.product(keys, both[1]),
+            key, value = (each.roll(shift, 0) for each in (self.keys, self.values))
+            yield from self._of(
+                f"each token is in the slot of the one {whose} it", keys=key, values=value
             )
-        yield (
-            "kv_corruption",
-            "heads are in the reverse order",
-            self.product(keys.flip(1), values.flip(1)),
+            yield from self._of(f"each token has the value of the one {whose} it", values=value)
+            yield from self._of(
+                f"each request has the pages of the one {whose} it",
+                tables=self.tables.roll(shift, 0),
+            )
+        yield from self._of(
+            "heads are in the reverse order", keys=self.keys.flip(1), values=self.values.flip(1)
+        )
+        yield from self._of("pages are in the reverse order", tables=self.tables.flip(1))
+        yield from self._of(
+            "every page is the first of its request",
+            tables=self.tables[:, :1].expand_as(self.tables),
         )
         yield "kv_corruption", "the last token of each request is left out", self.product(fewer=1)
         right = self.product()
-        yield "kv_corruption", "each request has the output of the one before it", right.roll(1, 0)
-        yield "kv_corruption", "each request has the output of the one after it", right.roll(-1, 0)
+        for shift, whose in ((1, "before"), (-1, "after")):
+            yield (
+                "kv_corruption",
+                f"each request has the output of the one {whose} it",
+                right.roll(shift, 0),
+            )
+            yield (
+                "kv_corruption",
+                f"each query head has the output of the one {whose} it",
+                right.roll(shift, 1),
+            )
         yield (
             "wrong_numbers",
             "query heads share heads in turns, not as neighbours",
             self._in_turns(),
         )
-        size = keys.shape[-1] ** 0.5
-        for told, factor in (
-            ("scores are not divided", size),
-            ("scores are divided twice", 1 / size),
-        ):
-            yield "wrong_scale", f"{told} by the root of the head size", self.product(keys * factor)
+        size = self.keys.shape[-1] ** 0.5
+        for told, factor in (("not divided", size), ("divided twice", 1 / size)):
+            other = replace(self, keys=self.keys * factor)
+            yield "wrong_scale", f"scores are {told} by the root of the head size", other.product()
+
+    def _of(self, told: str, **change: torch.Tensor) -> Iterator[Suspect]:
+        """Yield what comes of another cache, other queries or other tables."""
+        changed: Any = change
+        yield "kv_corruption", told, replace(self, **changed).product()
 
     def _in_turns(self) -> torch.Tensor:
         heads, group = self.keys.shape[1], self.queries.shape[1] // self.keys.shape[1]
         order = torch.arange(self.queries.shape[1]).reshape(group, heads).T.flatten()
-        turned = Attention(self.queries[:, order], self.keys, self.values, self.lengths).product()
-        return turned[:, order.argsort()]
+        return replace(self, queries=self.queries[:, order]).product()[:, order.argsort()]

@@ -127,9 +127,18 @@ def _read(made: Outputs, keys: Half, values: Half) -> tuple[Fault | None, Metric
     wanted = (keys.numbers, values.numbers)
     if moved := cachefaults.moved(made, wanted):
         return moved, figures
-    both = [(name, each) for name, each in zip(("keys", "values"), faults, strict=True) if each]
-    name = " and ".join(name for name, _ in both)
-    return Fault(both[0][1].reason, f"{name}: {both[0][1].text}"), figures
+    named = [
+        _named(name, fault, got, want)
+        for name, fault, got, want in zip(("keys", "values"), faults, made, wanted, strict=True)
+        if fault
+    ]
+    return named[0], figures
+
+
+def _named(name: str, fault: Fault, got: torch.Tensor, want: torch.Tensor) -> Fault:
+    if fault.reason == "wrong_numbers" and got.shape == want.shape:
+        fault = cachefaults.rescaled(got, want) or fault
+    return Fault(fault.reason, f"{name}: {fault.text}")
 
 
 def kv_attend(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: int = 0) -> Work:
@@ -174,9 +183,15 @@ def kv_attend(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: 
         return (ops.kv_attend(cache, given, where, long, backend=case.backend),)
 
     def held(made: Outputs) -> tuple[Fault | None, Metrics]:
-        right = cachefaults.Attention(queries, keys.numbers, values.numbers, lengths)
+        whole = torch.zeros(2, pages * page, *shape[1:])
+        whole[0, slots], whole[1, slots] = keys.numbers, values.numbers
+        right = cachefaults.Attention(queries, whole[0], whole[1], tables, lengths, page)
         return judge.product(
-            made[0], right.product(), bound=bounds.ATTENTION, rows=2.0, suspects=right.suspects()
+            made[0],
+            right.product(),
+            bound=bounds.ATTENTION,
+            row_bound=2 * bounds.ATTENTION,
+            suspects=right.suspects(),
         )
 
     return Work(

@@ -86,9 +86,10 @@ class Clocks:
 
     def read(self) -> None:
         """Take a reading, where the last one is old enough."""
-        if self._library is None or self._now() - self._last < _STEP:
+        now = self._now()
+        if self._library is None or now - self._last < _STEP:
             return
-        self._last = self._now()
+        self._last = now
         clock = self._asked("nvmlDeviceGetClockInfo", ctypes.c_uint, _SM)
         if clock is None:
             return

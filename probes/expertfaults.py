@@ -44,7 +44,7 @@ def moe(
     ) -> torch.Tensor:
         try:
             return product.moe(hidden, given, expert_ids=which, expert_weights=weights)
-        except ValueError:  # a suspect may overflow between its two products, and is then none
+        except ValueError:  # a middle that is infinite, which the reference refuses: no suspect
             return torch.full(hidden.shape, torch.nan)
 
     count = experts.down.packed.shape[0]

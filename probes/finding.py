@@ -10,6 +10,21 @@ from typing import Final
 STATUSES: Final = ("pass", "fallback", "slow", "fail", "skip", "error", "missing")
 """The closed list that results know (matrix/verdict.py)."""
 
+MARKS: Final = (
+    "single-run",
+    "kernels-unproven",
+    "numbers-unchecked",
+    "one-kernel",
+    "host-latency",
+    "xid-unwatched",
+)
+"""What a finding may say that it does not show (matrix/vocabulary.py)."""
+
+UNITS: Final = (
+    "1", "req", "tok", "s", "ms", "us", "req/s", "tok/s", "TFLOP/s", "TB/s", "GB/s", "ratio", "percent", "B", "MHz", "W", "C",
+)  # fmt: skip
+"""Units of metrics (matrix/result.py)."""
+
 Metrics = Mapping[str, tuple[float, str]]
 """Number and unit by name, as `Result.metrics` of matrix/result.py holds them."""
 
@@ -46,9 +61,12 @@ class Finding:
     def _contradiction(self) -> str:
         if self.status not in STATUSES:
             return "is none"
-        for name, (value, _) in self.metrics.items():
-            if not math.isfinite(value):
-                return f"{name} is not finite"
+        for mark in self.marks:
+            if mark not in MARKS:
+                return f"{mark} is no mark"
+        for name, (value, unit) in self.metrics.items():
+            if not math.isfinite(value) or unit not in UNITS:
+                return f"{name} is not finite, or {unit} no unit"
         for name, seconds in self.durations.items():
             if not 0 <= seconds < math.inf:
                 return f"{name} took no time that there is"

@@ -42,26 +42,27 @@ def product(
     want: torch.Tensor,
     *,
     bound: float | None = None,
-    rows: float = 1.5,
+    row_bound: float | None = None,
     suspects: Iterable[Suspect] = (),
 ) -> tuple[Fault | None, dict[str, tuple[float, str]]]:
     """Hold a product against the reference's: both (…, N). Also return the figures.
 
-    `bound`: the largest relative L2 error (`probes.bounds`), by default that of `got`'s type; a row may have `rows` times that, an element
-    is held to the row's root mean square. `suspects` are made one by one, once something is wrong, and name it. Compared on the CPU in
+    `bound`: the largest relative L2 error (`probes.bounds`), by default that of `got`'s type. `row_bound`: that of a row, by default one and
+    a half times as much; an element may be off by six times that of its row's root mean square. `suspects` are made one by one, once something is wrong, and name it. Compared on the CPU in
     float64.
     """
     if got.shape != want.shape:
         told = f"shape {tuple(got.shape)}, not {tuple(want.shape)}"
         return Fault("wrong_numbers", told), {}
     bound = bounds.product(got.dtype) if bound is None else bound
+    row_bound = bounds.ROW * bound if row_bound is None else row_bound
     left, right = got.detach().double().cpu(), want.detach().double().cpu()
     broken = ~torch.isfinite(left)
     figures = {"not_finite": (float(broken.sum()), "1")}
     if bool(broken.any()):
         return Fault("nan_or_inf", f"NaN or infinite: {where(broken)}"), figures
     error, cosine, norm = _figures(left, right)
-    by_row, peak = _rows(left, right, bound)
+    by_row, peak = _rows(left, right, row_bound)
     figures |= {
         "relative_l2": (error, "1"),
         "cosine": (cosine, "1"),
@@ -71,11 +72,11 @@ def product(
     }
     whole = error <= bound and cosine >= bounds.cosine(bound)
     inside = bounds.NORM[0] <= norm <= bounds.NORM[1]
-    off = by_row > rows * bound
+    off = by_row > row_bound
     if whole and inside and not bool(off.any()) and float(peak.max()) <= 1:
         return None, figures
     wrong = (peak > 1).reshape(left.shape) | off.reshape(*left.shape[:-1], 1)
-    return _named(left, right, wrong, figures, suspects, bound), figures
+    return _named(left, right, wrong, figures, suspects, bound, row_bound), figures
 
 
 def _figures(left: torch.Tensor, right: torch.Tensor) -> tuple[float, float, float]:
@@ -114,20 +115,20 @@ def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
     figures: Metrics,
     suspects: Iterable[Suspect],
     bound: float,
+    row_bound: float,
 ) -> Fault:
     """Name what is wrong with a finite product, wrong where `wrong` says."""
     if not bool(left.any()):
         return Fault("all_zero", "every element is zero")
-    rows = zero_rows(left, right)
-    if len(rows):
-        return Fault("all_zero", f"{len(rows)} rows are zero, the first is {int(rows[0])}")
     started = time.monotonic()
     for reason, told, suspect in suspects:
         if time.monotonic() - started > _PATIENCE:
             break
-        error, cosine, norm = _figures(left, suspect.detach().double().cpu())
-        if error <= 2 * bound and bounds.NORM[0] <= norm <= bounds.NORM[1]:
+        if _explains(left, suspect.detach().double().cpu(), bound, row_bound):
             return Fault(reason, told)
+    rows = zero_rows(left, right)
+    if len(rows):
+        return Fault("all_zero", f"{len(rows)} rows are zero, the first is {int(rows[0])}")
     error, cosine, norm = (figures[name][0] for name in ("relative_l2", "cosine", "norm_ratio"))
     said = (
         f"relative L2 {error:.3g} (at most {bound:.2g}), cosine {cosine:.6f}, norm ratio {norm:.4g}"
@@ -140,6 +141,15 @@ def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
     if bool((left >= 0).all()) and bool((right < 0).any()):
         return Fault("sign_lost", f"no element is negative; {said}")
     return Fault("wrong_numbers", f"{said}; wrong: {where(wrong)}")
+
+
+def _explains(left: torch.Tensor, suspect: torch.Tensor, bound: float, row_bound: float) -> bool:
+    """Say whether a product is a suspect's, in every row and element; twice the bounds, since a fault may add roundings."""
+    error, _, norm = _figures(left, suspect)
+    if not error <= 2 * bound or not bounds.NORM[0] <= norm <= bounds.NORM[1]:
+        return False
+    by_row, peak = _rows(left, suspect, 2 * row_bound)
+    return float(by_row.max()) <= 2 * row_bound and float(peak.max()) <= 1
 
 
 def sha256(*tensors: torch.Tensor) -> str:

@@ -142,7 +142,7 @@ def moe(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: int = 
             made[0],
             product.moe(hidden, experts, expert_ids=ids, expert_weights=shares),
             bound=bounds.requantized(dtype),
-            rows=2.0,
+            row_bound=bounds.requantized_row(dtype, width),
             suspects=expertfaults.moe(hidden, experts, ids, shares),
         ),
         names=("output",),

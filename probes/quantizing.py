@@ -118,7 +118,8 @@ def _activated(
     want = nvfp4.dequantize(nvfp4.quantize(middle, global_scale_multiplier=multiplier))
     got = quantized.dequantized(made[0], made[1], multiplier, layout)
     # 8-bit functions of the hardware are off by 2^-21: a tenth of what another rounding of the middle makes.
-    return judge.product(got, want, bound=bounds.requantized(dtype) / 2, rows=3.0)
+    row = bounds.requantized_row(dtype, want.shape[-1])
+    return judge.product(got, want, bound=bounds.requantized(dtype) / 2, row_bound=row)
 
 
 def _shape_fault(made: Outputs, middle: torch.Tensor, layout: Layout | None) -> Fault | None:

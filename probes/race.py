@@ -32,8 +32,8 @@ class Plan:
 PLANS: Final[Mapping[str, Plan]] = {
     "full": Plan(
         idle=1.0,
-        burst=Length(seconds=0.1, least=24, most=400),
-        sustained=Length(seconds=3.0, least=48, most=20_000),
+        burst=Length(seconds=0.1, least=48, most=400),
+        sustained=Length(seconds=3.0, least=96, most=20_000),
     ),
     "small": Plan(
         idle=0.0,
@@ -41,7 +41,7 @@ PLANS: Final[Mapping[str, Plan]] = {
         sustained=Length(seconds=0.2, least=80, most=80),
     ),
 }
-"""By a request's scale. 24 rounds bound a median by its 3rd and 22nd value (see `contrast`)."""
+"""By a request's scale; how many rounds find what, `contrast` says."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,6 @@ def disagrees(ratio: Interval, *, quiet: bool) -> bool:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Keep Python's garbage collector from running inside what is timed."""
-    gc.collect()
     gc.disable()
     try:
         yield

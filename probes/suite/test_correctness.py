@@ -30,6 +30,8 @@ def quantize_loads(run: Request) -> Iterator[Load]:
     for dtype in DTYPES if full else (BF16,):
         for m in ROWS if full else (1, 17, 129):
             yield {"m": m, "k": k, "dtype": dtype, "layout": "128x4", "values": "normal"}
+    if not full:
+        yield {"m": 17, "k": k, "dtype": "float16", "layout": "128x4", "values": "normal"}
     for odd, dtype in ((48, "float16"), (1040, BF16)):
         yield {"m": 33, "k": odd, "dtype": dtype, "layout": "128x4", "values": "normal"}
     for layout in ("rows", "8x4"):
@@ -71,7 +73,7 @@ def gemm_loads(run: Request) -> Iterator[Load]:
     full = run.scale == "full"
     n, k = (2048, 1024) if full else (64, 128)
     for dtype in DTYPES:
-        for m in ROWS if full else (1, 33, 129) if dtype == BF16 else (2, 17):
+        for m in ROWS if full else (1, 17, 129) if dtype == BF16 else (2, 17):
             yield {"m": m, "n": n, "k": k, "dtype": dtype}
     if not full:
         yield {"m": 3072, "n": 16, "k": 32, "dtype": BF16}

@@ -97,7 +97,7 @@ def _raced(
     phases = race.race(field, timer, clocks, race.PLANS[run.scale], seed=seed)
     _, kernels = watch.kernels(field.works[NATIVE], subject.device)
     found = {**race.metrics(field, phases, run.options.get("rates") or {}), **figures}
-    why = watch.fallback(kernels)
+    why = watch.fallback(kernels, case.operation)
     if why and why != "not_proven":
         return judge.refused(why, f"ran {', '.join(kernels)}", metrics=found)
     marks = ["kernels-unproven"] if why else []

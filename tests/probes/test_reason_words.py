@@ -4,8 +4,8 @@ from typing import get_args
 
 from matrix.result import Unit
 from matrix.verdict import Status
-from matrix.vocabulary import Reason
-from probes.finding import STATUSES
+from matrix.vocabulary import Mark, Reason
+from probes.finding import MARKS, STATUSES, UNITS
 from probes.reason import WORDS
 
 
@@ -17,5 +17,6 @@ def test_statuses_are_the_matrix_s() -> None:
     assert set(STATUSES) == set(get_args(Status))
 
 
-def test_a_number_without_a_unit_has_one() -> None:
-    assert "1" in get_args(Unit)
+def test_marks_and_units_of_a_finding_are_the_matrix_s() -> None:
+    assert set(MARKS) == set(get_args(Mark))
+    assert set(get_args(Unit)) - {"line"} == set(UNITS)
