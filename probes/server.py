@@ -30,6 +30,7 @@ MEMORY: Final = 16.0
 with the CPU (DGX Spark) has to keep the rest."""
 
 _STEP: Final = 0.25
+_MOMENT: Final = 3.0
 _TAKEN: Final = "address already in use"
 
 
@@ -124,14 +125,18 @@ class Server:
         self._answered = time.monotonic()
 
     def __enter__(self) -> Server:
+        """Start it; once more where the port was taken between being found and being used."""
         try:
-            self._start()
-        except ServerError as error:
-            if _TAKEN not in enginelog.tail(self.log).lower():
-                raise
+            try:
+                self._start()
+            except ServerError:
+                if _TAKEN not in enginelog.tail(self.log).lower():
+                    raise
+                self.stop()
+                self._start()
+        except BaseException:
             self.stop()
-            del error
-            self._start()
+            raise
         return self
 
     def __exit__(
@@ -160,6 +165,14 @@ class Server:
             raise ServerError(told, f"/health answered {status}; {line}")
         elif now - self._answered > self.patience.answer:
             raise ServerError("hang", f"/health did not answer for {now - self._answered:.0f} s")
+
+    def settle(self) -> None:
+        """Look at a server whose requests failed until it answers, or raise ServerError: a death takes a moment to be seen."""
+        until = time.monotonic() + _MOMENT
+        self.watch()
+        while health(self.port, 2.0) != http.client.OK and time.monotonic() < until:
+            time.sleep(_STEP)
+            self.watch()
 
     def _start(self) -> None:
         begun = time.monotonic()

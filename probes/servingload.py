@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,13 +111,17 @@ def measure(
             server.watch()
             if time.monotonic() - begun > limit:
                 raise ServerError("hang", f"the load was not through after {limit:.0f} s")
-            time.sleep(_STEP)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                client.wait(_STEP)
     finally:
         group.end(client)
-    if client.returncode:
-        server.watch()
-        raise _client_failed(enginelog.tail(said), client.returncode)
-    return read(result, load)
+    try:
+        if client.returncode:
+            raise _client_failed(enginelog.tail(said), client.returncode)
+        return read(result, load)
+    except LoadError:
+        server.settle()
+        raise
 
 
 def _client_failed(text: str, code: int) -> LoadError:
