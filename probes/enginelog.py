@@ -33,7 +33,9 @@ _TROUBLE: Final = re.compile(
 _DEAD: Final = re.compile(r"Failed core proc\(s\): \{[^}]*?: (-?[0-9]{1,3})")
 """vllm/v1/engine/utils.py: the exit codes of engine processes that died while starting."""
 
-_TUNING: Final = re.compile(r"autotun|warm(ing)?[ _-]?up|captur\w+ (cuda|cudagraph|graph)", re.IGNORECASE)
+_TUNING: Final = re.compile(
+    r"autotun|warm(ing)?[ _-]?up|captur\w+ (cuda|cudagraph|graph)", re.IGNORECASE
+)
 _LAST: Final = 256 << 10
 """Bytes at a log's end that are read for what went wrong."""
 

@@ -132,14 +132,21 @@ _PICTURES: Final[Config] = {
 def write(folder: Path, model: str, form: str) -> Path:
     """Write the folder of a model ("dense", "moe", "vision") in a format (of NATIVE, or BASELINE); return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.json", MODELS[model] | {"quantization_config": quantization(model, form)})
+    _write(
+        folder / "config.json", MODELS[model] | {"quantization_config": quantization(model, form)}
+    )
     for name, content in vocabulary.files().items():
         (folder / name).write_text(content, encoding="utf-8")
     if model == "vision":
         pictures = _PICTURES | {"image_processor_type": "Qwen2VLImageProcessorFast"}
-        _write(folder / "preprocessor_config.json", pictures | {"processor_class": "Qwen3VLProcessor"})
+        _write(
+            folder / "preprocessor_config.json", pictures | {"processor_class": "Qwen3VLProcessor"}
+        )
         moving = _PICTURES | {"video_processor_type": "Qwen3VLVideoProcessor"}
-        _write(folder / "video_preprocessor_config.json", moving | {"processor_class": "Qwen3VLProcessor"})
+        _write(
+            folder / "video_preprocessor_config.json",
+            moving | {"processor_class": "Qwen3VLProcessor"},
+        )
     return folder
 
 
@@ -154,7 +161,12 @@ def quantization(model: str, form: str) -> Config:
             "producer": {"name": "modelopt", "version": "0.39.0"},
             "config_groups": {
                 "group_0": {
-                    "input_activations": {"dynamic": False, "num_bits": 4, "type": "float", "group_size": 16},
+                    "input_activations": {
+                        "dynamic": False,
+                        "num_bits": 4,
+                        "type": "float",
+                        "group_size": 16,
+                    },
                     "weights": {"dynamic": False, "num_bits": 4, "type": "float", "group_size": 16},
                     "targets": ["Linear"],
                 }
@@ -162,11 +174,14 @@ def quantization(model: str, form: str) -> Config:
             "ignore": left,
         }
     if form == "compressed-tensors":
-        half = {
+        half: Config = {
             "actorder": None, "block_structure": None, "group_size": 16, "num_bits": 4,
             "observer_kwargs": {}, "strategy": "tensor_group", "symmetric": True, "type": "float",
         }  # fmt: skip
-        left = ["lm_head", *(f"re:.*{name}.*" if name == "visual" else f"re:.*mlp.{name}$" for name in kept)]
+        left = [
+            "lm_head",
+            *(f"re:.*{name}.*" if name == "visual" else f"re:.*mlp.{name}$" for name in kept),
+        ]
         return {
             "quant_method": "compressed-tensors",
             "format": "nvfp4-pack-quantized",
@@ -191,7 +206,10 @@ def quantization(model: str, form: str) -> Config:
             "group_size": 128,
             "version": "gemm",
             "zero_point": True,
-            "modules_to_not_convert": ["lm_head", *(f"mlp.{name}" if name == "gate" else name for name in kept)],
+            "modules_to_not_convert": [
+                "lm_head",
+                *(f"mlp.{name}" if name == "gate" else name for name in kept),
+            ],
         }
     raise ValueError(f"{form} is no format of these models")
 

@@ -119,7 +119,9 @@ def _serve(place: Place, model: str, form: str, loads: Sequence[Load]) -> None:
                     return
     except ServerError as error:
         for load in loads:
-            told = Outcome(reason=error.reason, text=error.text, kernels=_kernels(place, model, form))
+            told = Outcome(
+                reason=error.reason, text=error.text, kernels=_kernels(place, model, form)
+            )
             _keep(place, model, form, load, told)
 
 

@@ -63,7 +63,9 @@ def fraction(total: float) -> float:
     return round(min(0.9, MEMORY / total), 3)
 
 
-def command(program: Sequence[str], folder: Path, port: int, *, memory: float, vision: bool) -> list[str]:
+def command(
+    program: Sequence[str], folder: Path, port: int, *, memory: float, vision: bool
+) -> list[str]:
     """Return the command that serves the model in `folder`; every option is there from 0.12.0 to 0.33.0.
 
     No prefix caching: what is measured twice has to be computed twice. `memory`: a fraction of the GPU's.
@@ -80,7 +82,12 @@ def command(program: Sequence[str], folder: Path, port: int, *, memory: float, v
         "--seed", "0",
     ]  # fmt: skip
     if vision:
-        told += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--mm-processor-cache-gb", "0"]
+        told += [
+            "--limit-mm-per-prompt",
+            '{"image": 1, "video": 0}',
+            "--mm-processor-cache-gb",
+            "0",
+        ]
     return told
 
 
@@ -124,7 +131,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._answered = time.monotonic()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Server:  # noqa: PYI034 - typing has Self from Python 3.11 on
         """Start it; once more where the port was taken between being found and being used."""
         try:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -60,9 +61,9 @@ def test_serving(subject: Charged, case: Case, run: Request) -> Finding:
     load = next(each for each in asked if each.streams == case["streams"])
     native = outcome(place, model, case.backend, asked, load)
     if native.reason:
-        return refused(native.reason, native.text, metrics=_figures(native))
+        return refused(native.reason, native.text, metrics=_figures(native), selected=case.backend)
     baseline = outcome(place, model, modelconfig.BASELINE, asked, load)
-    return judged(native, baseline)
+    return replace(judged(native, baseline), selected=case.backend)
 
 
 def judged(native: Outcome, baseline: Outcome) -> Finding:

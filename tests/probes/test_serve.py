@@ -169,7 +169,9 @@ def test_what_the_real_client_saves_is_read() -> None:
     assert set(figures) == {name for name, _ in servingload._FIGURES.values()}
 
 
-def test_the_stand_in_saves_no_key_that_the_real_client_does_not(serve: Serve, request_: Request) -> None:
+def test_the_stand_in_saves_no_key_that_the_real_client_does_not(
+    serve: Serve, request_: Request
+) -> None:
     serve()
     folder = served.Place.of(request_).folder
     mine = json.loads(next(folder.glob("dense-modelopt-30-0.json")).read_text())
@@ -220,7 +222,10 @@ def test_every_layer_of_a_model_fits_the_blocks_of_its_format(
     group = 128 if form == "awq" else 16
     for name in ("hidden_size", "intermediate_size", "moe_intermediate_size"):
         assert config.get(name, 128) % max(group, 64) == 0
-    assert json.loads((folder / "config.json").read_text())["quantization_config"]["quant_method"] == form
+    assert (
+        json.loads((folder / "config.json").read_text())["quantization_config"]["quant_method"]
+        == form
+    )
 
 
 def test_the_tokenizer_has_a_text_for_every_token_of_the_models(tmp_path: Path) -> None:

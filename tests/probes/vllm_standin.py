@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A stand-in for the `vllm` program: a real HTTP server on loopback with vLLM's endpoints, and a client for it.
 
 `vllm serve` answers /health, /v1/models, /v1/completions, /v1/chat/completions and /tokenize, streams by server-sent events, and logs
@@ -28,6 +27,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def options(arguments: list[str], known: set[str]) -> dict[str, str]:
 
 
 def log(text: str, level: str = "INFO", who: str = "EngineCore") -> None:
-    print(f"({who} pid={os.getpid()}) {level} 11-21 11:32:15 {text}", flush=True)
+    print(f"({who} pid={os.getpid()}) {level} 11-21 11:32:15 {text}", flush=True)  # noqa: T201 - its log
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -137,8 +137,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        print("INFO:     " + format % args, flush=True)
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        print("INFO:     " + format % args, flush=True)  # noqa: T201 - vLLM's access log
 
 
 class Model(ThreadingHTTPServer):
@@ -172,7 +172,10 @@ def serve(arguments: list[str]) -> None:
     start(wrong.get("start", ""))
     log("[gpu_model_runner.py:4112] Graph capturing finished in 3 secs, took 0.37 GiB")
     server = Model(int(told["--port"]), told["--served-model-name"], wrong)
-    log(f"[api_server.py:46] Starting vLLM server on http://127.0.0.1:{server.server_port}", who="APIServer")
+    log(
+        f"[api_server.py:46] Starting vLLM server on http://127.0.0.1:{server.server_port}",
+        who="APIServer",
+    )
     server.serve_forever()
 
 
@@ -186,7 +189,10 @@ def start(fault: str) -> None:
     if fault == "no_image":
         log("[core.py:1012] EngineCore failed to start.", "ERROR")
         log("[core.py:1012] Traceback (most recent call last):", "ERROR")
-        log("[core.py:1012] torch.AcceleratorError: CUDA error: no kernel image is available for execution on the device", "ERROR")
+        log(
+            "[core.py:1012] torch.AcceleratorError: CUDA error: no kernel image is available for execution on the device",
+            "ERROR",
+        )
         sys.exit(1)
     if fault == "taken" and not Path(os.environ["STANDIN_ONCE"]).exists():
         Path(os.environ["STANDIN_ONCE"]).touch()
@@ -208,28 +214,29 @@ def bench(arguments: list[str]) -> None:
 
     def one(_: int) -> list[float]:
         connection = http.client.HTTPConnection(host)
-        begun, times = time.perf_counter(), []
+        begun = time.perf_counter()
+        times: list[float] = []
         try:
             connection.request("POST", told["--endpoint"], json.dumps(asked))
             answer = connection.getresponse()
             if answer.status != 200:
                 return []
-            for line in answer:
-                if b'"index"' in line:
-                    times.append(time.perf_counter() - begun)
+            times += [time.perf_counter() - begun for line in answer if b'"index"' in line]
         except (OSError, http.client.HTTPException):
             return []
         return times
 
     if not one(0):
-        sys.exit("ValueError: Initial test run failed - Please make sure benchmark arguments are correctly specified. Error: Internal Server Error")
+        sys.exit(
+            "ValueError: Initial test run failed - Please make sure benchmark arguments are correctly specified. Error: Internal Server Error"
+        )
     begun = time.perf_counter()
     with ThreadPoolExecutor(streams) as threads:
         done = [times for times in threads.map(one, range(count)) if times]
     seconds = time.perf_counter() - begun
     tokens = sum(map(len, done))
     first = [times[0] * 1e3 for times in done] or [0.0]
-    gaps = [(b - a) * 1e3 for times in done for a, b in zip(times, times[1:], strict=False)] or [0.0]
+    gaps = [(b - a) * 1e3 for times in done for a, b in pairwise(times)] or [0.0]
     saved: dict[str, Any] = {
         "date": "20261121-113215", "endpoint_type": told["--backend"], "backend": told["--backend"],
         "label": None, "model_id": told["--model"], "tokenizer_id": told["--tokenizer"],
