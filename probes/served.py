@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where and how models are served: `folder` for all files, `total` GiB of GPU memory, `options` of the request."""
+    """Where and how models are served: `folder` for all files, `total` bytes of GPU memory, `options` of the request."""
 
     folder: Path
     total: float
@@ -89,13 +89,13 @@ class Place:
 
 
 def memory(device: str) -> float:
-    """Return the GPU's memory in GiB; without a GPU what the server is given, so that the fraction is the most."""
+    """Return the GPU's memory in bytes; without a GPU what the server is given, so that the fraction is the most."""
     if not device.startswith("cuda"):
         return MEMORY
     import torch  # noqa: PLC0415 - a server can be stood in for without it
 
     total: int = torch.cuda.get_device_properties(device).total_memory
-    return total / 2**30
+    return total
 
 
 def outcome(place: Place, model: str, form: str, loads: Sequence[Load], wanted: Load) -> Outcome:

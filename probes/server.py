@@ -25,8 +25,8 @@ NAME: Final = "probe"
 LONGEST: Final = 4096
 """Tokens of a sequence: --max-model-len."""
 
-MEMORY: Final = 16.0
-"""GiB of GPU memory that the server is given: weights below 3, and a cache for 64 short sequences. A GPU that shares its memory
+MEMORY: Final = 16 << 30
+"""Bytes of GPU memory that the server is given: weights below 3 GiB, and a cache for 64 short sequences. A GPU that shares its memory
 with the CPU (DGX Spark) has to keep the rest."""
 
 _STEP: Final = 0.25
@@ -59,7 +59,7 @@ def vllm(options: Mapping[str, Any]) -> list[str]:
 
 
 def fraction(total: float) -> float:
-    """Return --gpu-memory-utilization for MEMORY of `total` GiB: nine tenths at most, as vLLM itself takes."""
+    """Return --gpu-memory-utilization for MEMORY of `total` bytes: nine tenths at most, as vLLM itself takes."""
     return round(min(0.9, MEMORY / total), 3)
 
 

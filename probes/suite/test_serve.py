@@ -102,7 +102,7 @@ def judged(native: Outcome, baseline: Outcome) -> Finding:
 
 def _figures(found: Outcome) -> dict[str, tuple[float, str]]:
     figures = dict(found.middle) if found.runs else {}
-    return figures | {"memory_asked": (MEMORY, "GiB")}
+    return figures | {"memory_asked": (float(MEMORY), "B")}
 
 
 def _told(load: Load) -> CaseLoad:

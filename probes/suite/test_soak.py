@@ -87,9 +87,11 @@ def test_server(subject: Charged, case: Case, run: Request) -> Finding:
         if seen := errors.found():
             reason, text = "xid", f"after {told.seconds:.0f} s: {seen[0]}; {text}"
     kernels = enginelog.kernels(server.log)
-    if not told.compared:
-        marks.append("nondeterministic")
-    figures: Metrics = {"requests": (float(told.requests), "req"), "soaked": (told.seconds, "s")}
+    figures: Metrics = {
+        "answers_compared": (float(told.compared), "1"),
+        "requests": (float(told.requests), "req"),
+        "soaked": (told.seconds, "s"),
+    }
     reason = reason or enginelog.fallback(kernels)
     if reason:
         text = text or f"vLLM uses {', '.join(kernels)}"

@@ -57,7 +57,7 @@ def test_a_server_that_is_as_fast_as_awq_passes_with_its_kernel_and_latencies(se
     for name in ("ttft_median", "itl_median", "baseline_itl_median"):
         assert found.metrics[name][1] == "ms"
     assert found.metrics["output_throughput"][1] == "tok/s"
-    assert found.metrics["memory_asked"] == (16.0, "GiB")
+    assert found.metrics["memory_asked"] == (16 * 2**30, "B")
 
 
 def test_a_server_that_loses_to_awq_is_slow(serve: Serve) -> None:
@@ -236,5 +236,5 @@ def test_the_tokenizer_has_a_text_for_every_token_of_the_models(tmp_path: Path) 
 
 
 def test_a_shared_memory_gpu_is_asked_for_an_eighth_and_a_small_one_for_nine_tenths() -> None:
-    assert server.fraction(128) == 0.125
-    assert server.fraction(12) == 0.9
+    assert server.fraction(128 << 30) == 0.125
+    assert server.fraction(12 << 30) == 0.9
