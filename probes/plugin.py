@@ -42,6 +42,12 @@ class Probes:
         self._planned: list[tuple[Case, str]] = []
         self._chosen: dict[str, str] = {}
 
+    @staticmethod
+    def pytest_configure(config: pytest.Config) -> None:
+        """Make the marks of probes known, which no configuration file does here."""
+        config.addinivalue_line("markers", "limit(seconds): what a probe may take")
+        config.addinivalue_line("markers", "unmade: a probe that makes the subject itself")
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make a test of every case of a probe."""

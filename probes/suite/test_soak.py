@@ -35,7 +35,7 @@ def soak_loads(operation: str) -> Loads:
 
 @each({operation: soak_loads(operation) for operation in ("gemm", "moe")})
 @pytest.mark.limit(7 * 24 * 3600)
-def test_soak(subject: Charged, case: Case, run: Request) -> Finding:
+def test_operation(subject: Charged, case: Case, run: Request) -> Finding:
     """Run for a chosen time without a pause, every result held against the first, Xid errors watched."""
     sizes = replay.sizes(subject, case, run)
     work = sizes[0].works[0]

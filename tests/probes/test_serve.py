@@ -2,24 +2,30 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from probes import modelconfig, served, server, servingload
+from matrix.result import Result
+from probes import modelconfig, served, server, servingload, soak, xid
 from probes.case import Case
 from probes.finding import Finding
 from probes.request import Request
 from probes.served import Outcome
 from probes.suite import test_serve as suite
+from probes.suite import test_soak
 
+ROOT = Path(__file__).parents[2]
 STANDIN = [sys.executable, str(Path(__file__).parent / "vllm_standin.py")]
 SAVED = Path(__file__).parent / "data" / "bench-serve-0.33.0.json"
 """What the real `vllm bench serve` of 0.33.0 saved after it ran against the stand-in; two of its lists are shortened."""
@@ -122,6 +128,57 @@ def test_a_server_that_fails_under_load_is_named_with_its_load(
 def test_what_died_under_one_load_is_started_anew_for_the_next(serve: Serve) -> None:
     assert serve(streams=10, die=4, format=["modelopt"]).reason == "killed"
     assert serve(streams=30).reason in ("", "slower_than_baseline")
+
+
+@pytest.fixture
+def soaked(request_: Request, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    def run(seconds: float = 30.0, **wrong: Any) -> Finding:
+        monkeypatch.setenv("STANDIN", json.dumps({"delay": 0.001, **wrong}))
+        load = {"model": "dense", "streams": 4, "seconds": seconds}
+        subject: Any = None
+        return test_soak.test_server(
+            subject, Case("soak.server", "serve", "modelopt", load), request_
+        )
+
+    return run
+
+
+def test_a_server_that_lasts_passes_its_soak(soaked: Serve) -> None:
+    found = soaked(seconds=1.0)
+    assert (found.status, found.reason) == ("pass", ""), found.text
+    assert found.metrics["answers_compared"] == (1.0, "1")
+    assert found.metrics["requests"][0] > 10
+    assert found.metrics["soaked"][0] >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"drift": 20}, "corruption"),
+        ({"unwell": 20}, "requests_failed"),
+        ({"mute": 20}, "hang"),
+        ({"refuse": 20}, "requests_failed"),
+        ({"start": "no_image"}, "no_kernel_image"),
+    ],
+)
+def test_what_goes_wrong_during_a_soak_is_named(
+    soaked: Serve, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], reason: str
+) -> None:
+    monkeypatch.setattr(soak, "_PAUSE", 0.5)
+    found = soaked(**wrong)
+    assert (found.status, found.reason) == ("fail", reason), found.text
+
+
+def test_a_server_that_is_killed_during_a_soak_is_nobodys_verdict(soaked: Serve) -> None:
+    found = soaked(die=20)
+    assert (found.status, found.reason) == ("error", "killed"), found.text
+
+
+def test_an_xid_error_ends_the_soak_of_a_server(
+    soaked: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xid.Watch, "found", lambda _: ("Xid 79: the GPU has fallen off the bus",))
+    assert soaked().reason == "xid"
 
 
 def test_without_awq_there_is_nothing_to_compare_with(serve: Serve) -> None:
@@ -238,3 +295,41 @@ def test_the_tokenizer_has_a_text_for_every_token_of_the_models(tmp_path: Path) 
 def test_a_shared_memory_gpu_is_asked_for_an_eighth_and_a_small_one_for_nine_tenths() -> None:
     assert server.fraction(128 << 30) == 0.125
     assert server.fraction(12 << 30) == 0.9
+
+
+DRIVER = """
+import sys
+from types import SimpleNamespace
+from matrix.result import Result
+from probes import modelconfig, __main__
+from probes.subjects import reference
+modelconfig.MODELS = {"dense": modelconfig.MODELS["dense"]}
+sys.modules["probes.subjects.served"] = SimpleNamespace(
+    OFFERS={"serve": ("modelopt",)}, load=reference.load, make=reference.make
+)
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+def test_a_run_of_the_suite_serves_and_its_lines_are_results(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STANDIN", json.dumps({"kernel": "MARLIN", "format": ["modelopt"]}))
+    file = tmp_path / "request.json"
+    options = {**request_.options, "repeats": 1, "soak_seconds": 0.2}
+    replace(request_, subject="served", only=("serve", "soak.server"), options=options).write(file)
+    command = [sys.executable, "-c", DRIVER, str(file), "-q"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = [json.loads(line) for line in Path(request_.results).read_text().splitlines()[1:]]
+    results = [msgspec.convert(line, Result) for line in lines]
+    assert [(each.probe.name, each.load[1]) for each in results] == [
+        ("serve.serving", "streams=1"),
+        ("serve.serving", "streams=10"),
+        ("serve.serving", "streams=30"),
+        ("soak.server", "streams=10"),
+    ], done.stdout
+    assert {(each.status, each.reason) for each in results} == {
+        ("fallback", "weight_only_fallback")
+    }
+    assert {each.kernels for each in results} == {("MARLIN",)}
+    assert "Warning" not in done.stdout

@@ -126,21 +126,21 @@ def test_the_replays_of_one_seed_are_the_same_everywhere() -> None:
 def test_a_soak_lasts_as_long_as_it_is_told(tmp_path: Path) -> None:
     del tmp_path
     begun = time.monotonic()
-    found = test_soak.test_soak(Charged(Faulty()), case(seconds=0.5), request_())
+    found = test_soak.test_operation(Charged(Faulty()), case(seconds=0.5), request_())
     assert found.status == "pass"
     assert found.metrics["soaked"][0] >= 0.5
     assert time.monotonic() - begun < 20
 
 
 def test_a_result_that_changes_during_a_soak_is_corruption() -> None:
-    found = test_soak.test_soak(Charged(Faulty(flip, at=40)), case(seconds=5.0), request_())
+    found = test_soak.test_operation(Charged(Faulty(flip, at=40)), case(seconds=5.0), request_())
     assert (found.status, found.reason) == ("fail", "corruption")
 
 
 def test_an_xid_error_during_a_soak_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told = ("Xid 31: NVRM: Xid (PCI:0000:01:00): 31, pid=7, MMU Fault",)
     monkeypatch.setattr(xid.Watch, "found", lambda _: told)
-    found = test_soak.test_soak(Charged(Faulty()), case(seconds=60.0), request_())
+    found = test_soak.test_operation(Charged(Faulty()), case(seconds=60.0), request_())
     assert (found.status, found.reason) == ("fail", "xid")
     assert "MMU Fault" in found.text
 
@@ -150,7 +150,7 @@ def test_a_run_whose_xid_errors_nobody_could_watch_is_marked(
 ) -> None:
     made = xid.Watch
     monkeypatch.setattr(xid, "Watch", lambda: made(tmp_path / "absent", object()))
-    found = test_soak.test_soak(Charged(Faulty()), case(seconds=0.1), request_())
+    found = test_soak.test_operation(Charged(Faulty()), case(seconds=0.1), request_())
     assert xid.UNWATCHED in found.marks
 
 
@@ -178,7 +178,12 @@ def test_the_one_tactic_that_fails_is_named_and_takes_no_other_with_it(
 
 def test_a_tactic_that_hangs_is_ended_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_stability, "_TACTIC_LIMIT", 1.5)
-    found = tactics(lambda made: time.sleep(60) or made)
+
+    def wait(made: Any) -> Any:
+        time.sleep(60)
+        return made
+
+    found = tactics(wait)
     assert (found.status, found.reason) == ("fail", "hang")
     assert "tile_128: hang" in found.text
 
