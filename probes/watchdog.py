@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -13,12 +14,20 @@ SILENCE: Final = 300.0
 """Seconds without a word after which something is called stalled. vLLM's longest pause while starting that users report as
 normal is torch.compile's, below two minutes."""
 
+COMPILERS: Final = frozenset(
+    {"ninja", "nvcc", "cicc", "ptxas", "cudafe++", "cc1plus", "nvlink", "fatbinary"}
+)
+"""Programs that say nothing for many minutes and are at work: kernels that are compiled when they are first needed."""
+
 _BUSY: Final = 95.0
 """Per cent of utilisation from which a GPU that says nothing counts as busy."""
 
 
 class Watchdog:
-    """Watches one file grow. `busy`: per cent of the GPU's utilisation, None where it cannot be told."""
+    """Watches one file grow.
+
+    `busy`: per cent of the GPU's utilisation, None where it cannot be told. `compiling`: whether a compiler is at work.
+    """
 
     def __init__(
         self,
@@ -26,10 +35,12 @@ class Watchdog:
         silence: float = SILENCE,
         busy: Callable[[], float | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        compiling: Callable[[], bool] | None = None,
     ) -> None:
         self.file = file
         self.silence = silence
         self._busy = busy or utilisation
+        self._compiling = compiling or compiler_runs
         self._clock = clock
         self._size = -1
         self._since = clock()
@@ -52,6 +63,9 @@ class Watchdog:
         """
         if self.quiet() < self.silence:
             return ""
+        if self._compiling():
+            self._since = self._clock()
+            return ""
         load = self._busy()
         return "autotune_stall" if tuning or (load is not None and load >= _BUSY) else "hang"
 
@@ -70,3 +84,12 @@ def utilisation() -> float | None:
         return None
     found = [float(line) for line in told.split() if line.strip().isdigit()]
     return max(found, default=None)
+
+
+def compiler_runs() -> bool:
+    """Return whether a compiler of kernels runs on this machine, by the names of processes."""
+    for file in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            if file.read_text(encoding="utf-8", errors="replace").strip() in COMPILERS:
+                return True
+    return False
