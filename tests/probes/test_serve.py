@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch
 
 from matrix.result import Result
 from probes import modelconfig, served, server, servingload, soak, xid
-from probes.case import Case
+from probes.case import Case, Value
 from probes.finding import Finding
 from probes.request import Request
 from probes.served import Outcome
@@ -134,7 +134,7 @@ def test_what_died_under_one_load_is_started_anew_for_the_next(serve: Serve) -> 
 def soaked(request_: Request, monkeypatch: pytest.MonkeyPatch) -> Serve:
     def run(seconds: float = 30.0, **wrong: Any) -> Finding:
         monkeypatch.setenv("STANDIN", json.dumps({"delay": 0.001, **wrong}))
-        load = {"model": "dense", "streams": 4, "seconds": seconds}
+        load: dict[str, Value] = {"model": "dense", "streams": 4, "seconds": seconds}
         subject: Any = None
         return test_soak.test_server(
             subject, Case("soak.server", "serve", "modelopt", load), request_
