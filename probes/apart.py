@@ -48,12 +48,17 @@ class Ending:
 
 
 def apart(
-    work: Callable[[], Any], folder: Path, *, limit: float, memory: int | None = None
+    work: Callable[[], Any],
+    folder: Path,
+    *,
+    limit: float,
+    memory: int | None = None,
+    hopeless: Callable[[], bool] | None = None,
 ) -> Ending:
     """Run `work` in a fork and return how that ended; `work` gives something that JSON can hold.
 
     `limit`: seconds until the process and all that it started are killed. `memory`: bytes of address space, for a device
-    that needs none of its own (CUDA reserves more than a machine has). `folder` holds the answer and the output meanwhile. A
+    that needs none of its own (CUDA reserves more than a machine has). `hopeless` is asked all the while: True ends it as the limit does. `folder` holds the answer and the output meanwhile. A
     stop (KeyboardInterrupt, SystemExit) ends the process before it goes on up.
     """
     answer, output = folder / "answer.json", folder / "output"
@@ -73,7 +78,7 @@ def apart(
                 process = os.fork()
             if not process:
                 _child(work, answer, output, memory, parent, before)
-            late, status = _wait(process, started, limit, before)
+            late, status = _wait(process, started, limit, before, hopeless or _never)
         finally:
             heirs.end()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -125,8 +130,16 @@ def _child(  # noqa: PLR0917 - the state of one fork
         os._exit(code)
 
 
+def _never() -> bool:
+    return False
+
+
 def _wait(
-    process: int, started: float, limit: float, stops: AbstractSet[int]
+    process: int,
+    started: float,
+    limit: float,
+    stops: AbstractSet[int],
+    hopeless: Callable[[], bool],
 ) -> tuple[bool, int | None]:
     """Wait for a process and end it at `limit`: whether it was late, and its status, None where it cannot be ended.
 
@@ -136,7 +149,7 @@ def _wait(
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, stops)
         while not late and not _gone(process):
-            late = time.monotonic() - started > limit
+            late = time.monotonic() - started > limit or hopeless()
             time.sleep(_STEP)
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)

@@ -124,7 +124,9 @@ def moe(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: int = 
     ids, shares = inputs.routing(
         case["tokens"], count, case["top_k"], kind=case.word("routing"), seed=seed + 5
     )
-    experts = _experts(hidden, count, width, seed)
+    # Calibrated on the first inputs whatever `again` is: what it changes are the inputs alone.
+    calm = inputs.normal(case["tokens"], case["hidden"], seed=seed, dtype=dtype)
+    experts = _experts(calm, count, width, seed)
     ready = subject.prepare("moe", _moved(experts, device), backend=case.backend, fill=fill)
 
     def call(

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,12 @@ class Probes:
         self.broken: Finding | None = None
         self._planned: list[tuple[Case, str]] = []
         self._chosen: dict[str, str] = {}
+
+    @staticmethod
+    def pytest_configure(config: pytest.Config) -> None:
+        """Make the marks of probes known, which no configuration file does here."""
+        config.addinivalue_line("markers", "limit(seconds): what a probe may take")
+        config.addinivalue_line("markers", "unmade: a probe that makes the subject itself")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -118,23 +124,22 @@ class Probes:
 
     def _call(self, item: pytest.Function) -> Finding:
         case, _ = _planned(item)
+        if item.get_closest_marker("unmade"):
+            return self._told(item, self._made)
         try:
             subject = self._made()
         except NotOfferedError as error:
             return Finding(status="skip", reason="not_offered", text=str(error))
         except ChargedError as error:
             return refused(error.reason, str(error))
+        return beside(self._told(item, subject), subject, case)
+
+    @staticmethod
+    def _told(item: pytest.Function, subject: Charged | Callable[[], Charged]) -> Finding:
+        """Call the probe; one that is marked `unmade` makes the subject itself, in processes of its own."""
         names = item._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own call does
-        given = {name: item.funcargs[name] for name in names}
-        try:
-            found: Finding = item.obj(**{**given, "subject": subject})
-        except NotOfferedError as error:
-            found = Finding(status="skip", reason="not_offered", text=str(error))
-        except ChargedError as error:
-            found = refused(error.reason, str(error))
-        except Exception as error:  # noqa: BLE001 - a defect of the probe is a result, and never the product's fault
-            found = Finding(status="error", reason="harness_error", text=words(error))
-        return _beside(found, subject, case)
+        given = {name: item.funcargs[name] for name in names} | {"subject": subject}
+        return told(lambda: item.obj(**given))
 
     def _made(self) -> Charged:
         try:
@@ -206,13 +211,30 @@ def concluded(ending: Ending, what: str = "the probe") -> Finding:
     return refused(reason, f"{what} left with exit code {ending.code} and no answer{said}")
 
 
-def _beside(found: Finding, subject: Charged, case: Case) -> Finding:
+def beside(found: Finding, subject: Charged, case: Case) -> Finding:
     """Put beside a finding what the package says of the backend, and which one it would choose."""
     advertised, selected = found.advertised, found.selected
     with contextlib.suppress(ChargedError, NotOfferedError):
         selected = selected or subject.selected(case.operation)
         advertised = advertised or subject.advertised(case.operation, case.backend)
     return replace(found, advertised=advertised, selected=selected)
+
+
+def told(work: Callable[[], Finding]) -> Finding:
+    """Return what a probe found; what it raised instead is a finding, too."""
+    try:
+        return work()
+    except NotOfferedError as error:
+        return Finding(status="skip", reason="not_offered", text=str(error))
+    except ChargedError as error:
+        return refused(error.reason, str(error))
+    except Exception as error:  # noqa: BLE001 - a defect of the probe is a result, and never the product's fault
+        return Finding(status="error", reason="harness_error", text=words(error))
+
+
+def answer(found: Finding) -> dict[str, Any]:
+    """Return a finding as `apart` carries it; `concluded` reads it."""
+    return found.__dict__ | {"metrics": dict(found.metrics), "digests": dict(found.digests)}
 
 
 def identity(case: Case) -> str:
@@ -240,7 +262,7 @@ def _in_child(item: pytest.Item) -> Any:
     if found is None:
         said = next((str(report.longrepr) for report in reports if report.failed), "no finding")
         found = Finding(status="error", reason="harness_error", text=said[-400:])
-    return found.__dict__ | {"metrics": dict(found.metrics), "digests": dict(found.digests)}
+    return answer(found)
 
 
 def _report(item: pytest.Item, found: Finding, seconds: float) -> pytest.TestReport:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -16,7 +17,13 @@ import torch
 from probes import mxfp4
 from probes.layout import Layout
 from probes.subject import NotOfferedError, Offers, Operand, Subject
-from probes.subjects import flashinfer_cache, flashinfer_experts, flashinfer_products, package
+from probes.subjects import (
+    flashinfer_cache,
+    flashinfer_experts,
+    flashinfer_products,
+    flashinfer_tactics,
+    package,
+)
 
 OFFERS: Final[Offers] = {
     "quantize": ("cuda", "cute-dsl"),
@@ -204,6 +211,18 @@ class FlashInfer:
     ) -> torch.Tensor:
         """See `Subject`."""
         return flashinfer_cache.attend(cache, queries, tables, lengths, backend)
+
+    def tactics(self, operation: str, backend: str, call: Callable[[], object]) -> list[str]:
+        """Return what FlashInfer's autotuner may choose from when `call` runs."""
+        return flashinfer_tactics.listed(call)
+
+    def with_tactic(self, tactic: str, call: Callable[[], Any]) -> Any:
+        """Run `call` with one of them."""
+        return flashinfer_tactics.forced(tactic, call)
+
+    def autotune(self, call: Callable[[], Any]) -> Any:
+        """Run `call` while FlashInfer tunes."""
+        return flashinfer_tactics.tuned(call)
 
     def scale_layout(self, operation: str, backend: str, rows: int) -> Layout | None:
         """See `Subject`; 8x4 is what TensorRT-LLM's low-latency product reads, a backend of its own here."""
