@@ -47,8 +47,8 @@ class Fault:
 
     `letters`: classes of `CLASSES`. `operation`: the one that is wrong. `reason`: what at least one result of the probes
     `probes` (names; * stands for anything) has to say. `also`: what others of these may say instead. `where`: a word of the load
-    ("m=17") that alone is hit; every other load has to pass. `asks`: fields of the run's request. `pending`: why no probe
-    finds it yet, "" where one has to. `subject`: the class that is made.
+    ("m=17") that alone is hit; every other load has to pass. `asks`: fields of the run's request. `subject`: the class that is
+    made.
     """
 
     name: str
@@ -60,7 +60,6 @@ class Fault:
     also: frozenset[str] = frozenset()
     where: str = ""
     asks: Mapping[str, Any] = field(default_factory=dict)
-    pending: str = ""
 
     def __post_init__(self) -> None:
         unknown = ({self.reason} | self.also) - WORDS
@@ -97,7 +96,6 @@ def fault(
     also: tuple[str, ...] = (),
     where: str = "",
     asks: Mapping[str, Any] | None = None,
-    pending: str = "",
 ) -> Callable[[_T], _T]:
     """Enter a subject class as a fault, named as the class is: `SwappedNibbles` is `swapped-nibbles`.
 
@@ -120,7 +118,6 @@ def fault(
             also=frozenset(also),
             where=where,
             asks=asks or {},
-            pending=pending,
         )
         return subject
 
