@@ -81,7 +81,7 @@ RULES: Final = (
          "CUTLASS's types beside `MainloopSm1[02]0…BlockScaled`, as vLLM's wheels have them"),
     Rule(r"mxf4nvf4|e2m1|nvfp4|mxfp4|fp4_?(gemm|matmul|mm)|(gemm|matmul|mm)_?\w*fp4", "", Kind.NATIVE, "multiply", "a name that says so; Triton's `_p_matmul_…xnvfp4…`"),
     # Products in 16 bits, which follow a dequantisation.
-    Rule(r"nvjet_sm\d+_[a-z]*(tst|hsh|tss|hss|ttt|hhh|sss)_", "cublas", Kind.DENSE_16, "multiply", "`nvjet_sm100_tst_…`: bfloat16 in, float32 sums"),
+    Rule(r"nvjet_(sm\d+_)?[a-z]*(tst|hsh|tss|hss|ttt|hhh|sss)_", "cublas", Kind.DENSE_16, "multiply", "`nvjet_sm100_tst_…`: bfloat16 in, float32 sums"),
     Rule(r"(bf16|f16|fp16|half|bfloat16)\w*gemm|gemm\w*(bf16|f16|fp16|half|bfloat16)|s16816|s1688|hgemm|gemv2|gemvx|gemvNSP|gemmk1|sgemm|addmm|aten::(mm|matmul|bmm|linear)", "", Kind.DENSE_16, "multiply",
          "cuBLAS's and CUTLASS's names for 16- and 32-bit products"),
     Rule(r"quantize_with_block_size|swizzle|block_scale_interleave|routing|finalize|permute|expand|scatter|gather|memcpy|memset|elementwise|fill|copy", "", Kind.MOVES, "", "TensorRT-LLM's and torch's"),
