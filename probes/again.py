@@ -18,15 +18,15 @@ _MOST: Final = 0.6
 """The share of elements that have to have changed by one factor."""
 
 Told = tuple[Outputs, Fault | None, Metrics]
-Variant = Callable[[Charged, Work, Work], Told]
+Variant = Callable[[Charged, Work, Work, Outputs], Told]
+"""Takes a work, another one of the same case, and what a first launch of the work gave."""
 
 
-def repeated(subject: Charged, work: Work, other: Work) -> Told:
-    """Run `work` twice, `other` once and `work` again; every result has to be that of its own inputs.
+def repeated(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
+    """Run `work` a second time, `other` once and `work` again; every result has to be that of its own inputs.
 
     Where `work.exact`, the runs have to agree bit by bit; else, where kernels may add in any order, by the bound of a product.
     """
-    first = launch(subject, work)
     kept = _copies(first)
     second = _copies(launch(subject, work))
     fault, figures = work.judge(kept)
@@ -46,10 +46,10 @@ def repeated(subject: Charged, work: Work, other: Work) -> Told:
     return kept, _unlike(work, kept, fourth), figures
 
 
-def poisoned(subject: Charged, work: Work, other: Work) -> Told:
+def poisoned(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Run on memory that is full of NaN: what was never written, or read before it was, shows."""
     del other
-    plain = _copies(launch(subject, work))
+    plain = _copies(first)
     fault, figures = work.judge(plain)
     if fault:
         return plain, fault, figures
@@ -58,13 +58,13 @@ def poisoned(subject: Charged, work: Work, other: Work) -> Told:
     fault, figures = (work.poisoned or work.judge)(made)
     if fault and fault.reason != "uninitialised_scale":
         told = f"what the memory held before shows in the output: {fault.text}"
-        return made, _changing(subject, work, plain) or Fault("stale_output", told), figures
+        fault = _by_itself(subject, work, plain) or Fault("stale_output", told)
     return made, fault, figures
 
 
-def padding(subject: Charged, work: Work, full_of_nan: Work) -> Told:
+def padding(subject: Charged, work: Work, full_of_nan: Work, first: Outputs) -> Told:
     """Run with the padding of the scales full of zeros, then of NaN: nothing may change."""
-    plain = _copies(launch(subject, work))
+    plain = _copies(first)
     fault, figures = work.judge(plain)
     if fault:
         return plain, fault, figures
@@ -74,12 +74,18 @@ def padding(subject: Charged, work: Work, full_of_nan: Work) -> Told:
     if (work.exact and differ) or work.judge(made)[0]:
         wrong = torch.stack([(one != two) for one, two in zip(plain, made, strict=True)])
         told = f"padding of the scales changes the output: {where(wrong)}"
-        return made, _changing(subject, work, plain) or Fault("padding_read", told), figures
-    return made, None, figures
+        fault = _by_itself(subject, work, plain) or Fault("padding_read", told)
+    return made, fault, figures
 
 
-def compiled(subject: Charged, work: Work, other: Work) -> Told:
+def _by_itself(subject: Charged, work: Work, plain: Outputs) -> Fault | None:
+    """Return the fault of a work whose plain run, too, is another one now: then it was not the poison."""
+    return _unlike(work, plain, _copies(launch(subject, work)))
+
+
+def compiled(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Run compiled, as one graph if possible; what the graph gives has to be right for other inputs, too."""
+    del first
     import torch._dynamo as dynamo  # noqa: PLC0415 - half a second, for this one probe
 
     backend = "inductor" if subject.device.type == "cuda" else "eager"
@@ -96,8 +102,8 @@ def compiled(subject: Charged, work: Work, other: Work) -> Told:
             parts = torch.compile(run, backend=backend)
             return parts(*work.inputs), parts, False
 
-    first, graph, whole = subject.charge(work.operation, traced)
-    kept = _copies(first)
+    made, graph, whole = subject.charge(work.operation, traced)
+    kept = _copies(made)
     fault, figures = work.judge(kept)
     figures = {**figures, "one_graph": (float(whole), "1")}
     if fault:
@@ -107,7 +113,7 @@ def compiled(subject: Charged, work: Work, other: Work) -> Told:
     return kept, _stale(kept, second, wrong) if wrong else None, figures
 
 
-def captured(subject: Charged, work: Work, other: Work) -> Told:
+def captured(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Capture in a CUDA graph and replay: first with the same inputs, then with others in their place."""
     device, given = subject.device, _copies(work.inputs)
 
@@ -127,21 +133,19 @@ def captured(subject: Charged, work: Work, other: Work) -> Told:
     def replay() -> None:
         graph.replay()
 
-    eager = _copies(launch(subject, work))
+    eager = _copies(first)
     graph, made = subject.charge(work.operation, capture)
     subject.charge(work.operation, replay)
-    first = _copies(made)
-    fault, figures = work.judge(first)
-    if fault:
-        return first, fault, figures
-    if fault := _unlike(work, eager, first):
-        return first, fault, figures
+    again = _copies(made)
+    fault, figures = work.judge(again)
+    if fault := fault or _unlike(work, eager, again):
+        return again, fault, figures
     for held, new in zip(given, other.inputs, strict=True):
         held.copy_(new)
     subject.charge(work.operation, replay)
     second = _copies(made)
     wrong, _ = other.judge(second)
-    return first, _stale(first, second, wrong) if wrong else None, figures
+    return again, _stale(again, second, wrong) if wrong else None, figures
 
 
 def _copies(tensors: Outputs) -> Outputs:
@@ -180,11 +184,6 @@ def _unlike(work: Work, one: Outputs, two: Outputs) -> Fault | None:
             told = f"two runs differ by more than their order of sums: {fault.text}"
             return Fault("nondeterministic", told)
     return None
-
-
-def _changing(subject: Charged, work: Work, plain: Outputs) -> Fault | None:
-    """Return the fault of work that changes by itself: nothing else can then be blamed for a change."""
-    return _unlike(work, plain, _copies(launch(subject, work)))
 
 
 def _scaled(one: Outputs, two: Outputs) -> float:

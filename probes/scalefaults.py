@@ -39,7 +39,7 @@ def name(
     if len(zero_rows(got, want)) == int(wrong.any(-1).sum()):
         return Fault("all_zero", f"scales of whole rows are zero: {told}")
     for lie, suspect in _layouts(want, layout):
-        if _laid(raw, suspect):
+        if _as_laid(raw, suspect):
             return Fault("wrong_scale_layout", lie)
     rows = wrong.any(dim=-1)
     for reason, lie, suspect in _suspects(values, multiplier, unrounded):
@@ -65,8 +65,8 @@ def _alike(got: torch.Tensor, suspect: torch.Tensor) -> bool:
     return got.shape == suspect.shape and float((got == suspect).double().mean()) >= ALIKE
 
 
-def _laid(raw: torch.Tensor, suspect: torch.Tensor) -> bool:
-    """Compare bytes as they lie, but for what is zero in both: padding would make any two alike."""
+def _as_laid(raw: torch.Tensor, suspect: torch.Tensor) -> bool:
+    """Compare bytes as they lie, where either has one: padding is most of a small matrix, and the same in every layout."""
     size = min(len(raw), len(suspect))
     told = (raw[:size] | suspect[:size]) != 0
     return bool(told.any()) and _alike(raw[:size][told], suspect[:size][told])
@@ -74,16 +74,18 @@ def _laid(raw: torch.Tensor, suspect: torch.Tensor) -> bool:
 
 def _layouts(want: torch.Tensor, asked: Layout | None) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the right scales in every other order, flat."""
-    for turned in (False, True):
-        matrix = want.t().contiguous() if turned else want
+    turned = want.t().contiguous()
+    matrices = (
+        ("", want),
+        (" of the transposed matrix", turned),
+        (", column by column", turned.reshape(want.shape)),
+    )
+    for of, matrix in matrices:
         for layout in (None, Layout.ROWS_128, Layout.ROWS_8):
-            if layout is asked and not turned:
+            if layout is asked and not of:
                 continue
             made = matrix.flatten() if layout is None else swizzle(matrix, layout=layout)
-            lie = f"scales lie in {_NAMES[layout]}" + (
-                " of the transposed matrix" if turned else ""
-            )
-            yield f"{lie}, where {_NAMES[asked]} was asked for", made
+            yield f"scales lie in {_NAMES[layout]}{of}, where {_NAMES[asked]} was asked for", made
 
 
 def _suspects(
@@ -124,12 +126,12 @@ def _suspects(
     for shift in (1, -1):
         whose = "before" if shift > 0 else "after"
         yield (
-            "wrong_numbers",
+            "wrong_scale",
             f"each block has the scale of the one {whose} it",
             below.roll(shift, -1),
         )
         yield (
-            "wrong_numbers",
+            "wrong_scale",
             f"each row has the scales of the one {whose} it",
             below.roll(shift, 0),
         )

@@ -32,8 +32,10 @@ def written(
     caught = sum(each.caught for each in outcomes)
     lines = [
         _HEAD,
-        f"Last run: {caught} of {len(outcomes)} caught, {alarms} false alarms over {seeds} clean runs with another seed each, "
-        f"{seconds:.0f} s on {cores} cores.\n",
+        (
+            f"Last run: {caught} of {len(outcomes)} caught, {alarms} false alarms over {seeds} clean runs with another "
+            f"seed each, {seconds:.0f} s with {cores} side by side.\n"
+        ),
         "## Fault by fault\n",
         "| fault | what is wrong | class | operation | reason | found by |",
         "| --- | --- | --- | --- | --- | --- |",

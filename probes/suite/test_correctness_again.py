@@ -47,8 +47,8 @@ def _found(
 ) -> Finding:
     """Run a variant on a work and an `other` of the same case. The profiler sees one plain launch, and not what follows."""
     work = make(subject, case, run)
-    _, kernels = watch.kernels(lambda: launch(subject, work), subject.device)
-    outputs, fault, figures = variant(subject, work, make(subject, case, run, **other))
+    first, kernels = watch.kernels(lambda: launch(subject, work), subject.device)
+    outputs, fault, figures = variant(subject, work, make(subject, case, run, **other), first)
     return concluded(subject, case, work, outputs, kernels, fault, {**work.notes, **figures})
 
 
