@@ -5,50 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from matrix.capability import Piece
 from matrix.cell import Cell, Item
-from matrix.compiled import fold, in_range, own_pieces, piece_state
+from matrix.chapter import Chapter
+from matrix.compiled import fold, piece_state
 from matrix.declared import declared
+from matrix.hearing import Hearing, lamp, taken
 from matrix.imports import imports
 from matrix.path import Path
 from matrix.situation import PieceAnswer, Situation
 from matrix.stack import Stack
 from matrix.target import Target
 from matrix.verdict import Judgement, PathState, verdict
-from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason
+from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason, Selected
 
 _HARD: tuple[Reason, ...] = ("no_compiler", "ptxas_too_old")
 """Reasons that a user can lift by installing something: told only where no other reason stands."""
 
 _ANSWERS: dict[Answer, str] = {"yes": "complete", "no": "incomplete", "unknown": "undecided"}
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """What one release of the leading package knows of one capability: the same for every target."""
-
-    capability: str
-    paths: tuple[Path, ...]
-    own: tuple[Piece, ...]
-
-
-def chapters(
-    package: str,
-    version: str,
-    capabilities: Sequence[str],
-    paths: Sequence[Path],
-    pieces: Sequence[Piece],
-) -> tuple[Chapter, ...]:
-    """Pick the paths and own pieces that one release has, by capability."""
-    here = [p for p in paths if p.package == package and in_range(version, p.versions)]
-    return tuple(
-        Chapter(
-            capability=name,
-            paths=tuple(path for path in here if path.capability == name),
-            own=tuple(p for p in own_pieces(package, version, name, pieces) if p.required),
-        )
-        for name in capabilities
-    )
 
 
 def path_state(
@@ -122,11 +95,15 @@ class _Evidence:
 
 
 def assess(
-    situation: Situation, told: Sequence[Chapter], environments: Sequence[Environment]
+    situation: Situation,
+    told: Sequence[Chapter],
+    environments: Sequence[Environment],
+    hearing: Hearing | None = None,
 ) -> list[Cell]:
     """Judge one stack on one target: a cell for every capability and environment.
 
-    The leading package's wheel must have been read; see `unread` for where it was not.
+    The leading package's wheel must have been read; see `unread` for where it was not. `hearing`: what
+    the release said that it would choose, where it was asked.
     """
     stack, target, lead = situation.stack, situation.target, situation.stack.lead
     held = situation.held[lead.package]
@@ -149,7 +126,7 @@ def assess(
     for chapter in told:
         own = [piece_state(held, piece, target.capability).compiled for piece in chapter.own]
         natives = sorted({name for path in chapter.paths if path.native for name in path.pieces})
-        lamp = fold(own)
+        found = fold(own)
         for environment in environments:
             said = declared(
                 held.record.gates,
@@ -159,14 +136,26 @@ def assess(
                 denied=situation.denied,
             )
             states: list[PathState] = []
-            items = [basis, *replaced]
+            choice = hearing.choice(chapter, environment) if hearing else None
+            first, others = [basis, *replaced], []
+            if hearing:
+                first += hearing.items(chapter, environment, choice)
             for path in chapter.paths:
                 state, pieces = path_state(path, situation, environment)
                 states.append(state)
-                if path.native:
-                    items += _path_items(evidence, path, state, pieces, environment)
-            judged = verdict(states, declared=said, imports=resolved, blocked=blocked)
-            items += evidence.defects(chapter.paths, natives)
+                if path.path == taken(choice):
+                    first += _path_items(evidence, path, state, pieces, environment, chosen=True)
+                elif path.native:
+                    others += _path_items(evidence, path, state, pieces, environment)
+            judged = verdict(
+                states,
+                declared=said,
+                imports=resolved,
+                blocked=blocked,
+                selected=taken(choice),
+                refused=lamp(choice) == "refused",
+            )
+            items = [*first, *others, *evidence.defects(chapter.paths, natives)]
             cells.append(
                 _cell(
                     stack,
@@ -174,7 +163,8 @@ def assess(
                     environment,
                     chapter.capability,
                     said=said,
-                    lamp=lamp,
+                    compiled=found,
+                    selected=lamp(choice),
                     judged=judged,
                     items=items,
                 )
@@ -188,17 +178,24 @@ def _path_items(
     state: PathState,
     pieces: Sequence[PieceAnswer],
     environment: Environment,
+    *,
+    chosen: bool = False,
 ) -> list[Item]:
-    answer = "refused" if state.considered == "no" else _ANSWERS[state.available]
+    refused = (
+        state.considered == "no" and not chosen
+    )  # a choice is stronger than what a gate was read to say
+    answer = "refused" if refused else _ANSWERS[state.available]
     text = f"{path.selector}: {', '.join(path.pieces)}"
     if answer == "refused" and (why := _refusal(evidence.situation, path, pieces)):
         text += f"; {why}"
     if path.on_request:
         text += f"; on request: {path.on_request}"
+    if chosen:
+        text += "; this is the one that is chosen"
     items = [evidence.item("path", path.path, answer, text, path.source)]
     if path.gate and (gate := evidence.gate(path.gate, environment)):
         items.append(gate)
-    if state.considered != "no":
+    if not refused:
         items += [evidence.piece(piece) for piece in pieces]
     return items
 
@@ -227,10 +224,18 @@ def unread(
         judged = Judgement("unknown", "not_measured")
         text = f"{lead.package} {lead.version} for {stack.machine} was not read yet"
     items = [Item(kind="stack", name=lead.package, answer=judged.reason, text=text)]
-    lamp: Compiled = "no" if published is False else "unknown"
+    compiled: Compiled = "no" if published is False else "unknown"
     return [
         _cell(
-            stack, target, environment, name, said="unknown", lamp=lamp, judged=judged, items=items
+            stack,
+            target,
+            environment,
+            name,
+            said="unknown",
+            compiled=compiled,
+            selected="not_asked",
+            judged=judged,
+            items=items,
         )
         for name in capabilities
         for environment in environments
@@ -244,7 +249,8 @@ def _cell(
     capability: str,
     *,
     said: Answer,
-    lamp: Compiled,
+    compiled: Compiled,
+    selected: Selected,
     judged: Judgement,
     items: Sequence[Item],
 ) -> Cell:
@@ -256,8 +262,8 @@ def _cell(
         environment=environment,
         capability=capability,
         declared=said,
-        compiled=lamp,
-        selected="not_asked",
+        compiled=compiled,
+        selected=selected,
         executed="missing",
         verdict=judged.verdict,
         reason=judged.reason,

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from matrix.model import Model
-from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason, Verdict
+from matrix.vocabulary import (
+    Answer,
+    Compiled,
+    Environment,
+    Machine,
+    Reason,
+    Selected,
+    Verdict,
+)
 
 
 class Item(Model, frozen=True, kw_only=True):
     """One thing that was read, and where: the unit of a cell's evidence.
 
-    `kind`: `path`, `piece`, `gate`, `defect`, `stack`. `answer`: yes, no, trap, unknown, …
+    `kind`: `stack`, `selected`, `candidate`, `path`, `piece`, `gate`, `defect`, `result`. `answer`: yes, no,
+    trap, unknown, …
     `text`: one plain sentence. `where`: wheel file name, member and line, or a source link.
     """
 
@@ -30,7 +39,7 @@ class Cell(Model, frozen=True, kw_only=True):
     capability: str
     declared: Answer
     compiled: Compiled
-    selected: str
+    selected: Selected
     executed: str
     verdict: Verdict
     reason: Reason
@@ -40,9 +49,9 @@ class Cell(Model, frozen=True, kw_only=True):
 class Contradiction(Model, frozen=True, kw_only=True):
     """Two lamps (or two packages) that disagree, ready to be pasted into an upstream issue.
 
-    `kind`: `declared-not-compiled`, `compiled-not-declared`, `trap`, `unreachable`, `packages-disagree`.
-    `text` is plain sentences; `read` lists what was read where. `path` is the path that is claimed (or
-    denied), `pieces` those that speak against it.
+    `kind`: `declared-not-compiled`, `compiled-not-declared`, `trap`, `unreachable`, `packages-disagree`,
+    `selected-incomplete`, `silent-fallback`. `text` is plain sentences; `read` lists what was read where.
+    `path` is the path that is claimed (denied, chosen), `pieces` those that speak against it.
     """
 
     kind: str

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import msgspec
 
 from matrix.cell import Report
-from matrix.selection import CAPABILITY, KINDS, LayerChoice, LayerKind, Selection, SelectionConflict
+from matrix.selection import (
+    CAPABILITY,
+    KINDS,
+    Kind,
+    LayerChoice,
+    LayerKind,
+    Selection,
+    SelectionConflict,
+)
 from matrix.target import Target
 from matrix.vocabulary import Environment
 
@@ -55,22 +63,15 @@ def _disagreements(made: Selection) -> Iterator[SelectionConflict]:
                 if choice.selected == candidate.name:
                     selected.setdefault(key, []).append(place.target)
     for key, places in found.items():
-        layer, name, call = key
-        gpus = _names(places)
+        _, name, call = key
+        gpus = ", ".join(_names(places))
         chosen = dict.fromkeys(selected.get(key, ()))
         end = f"chosen on {', '.join(chosen)}" if chosen else "not chosen by default"
-        yield SelectionConflict(
-            kind="packages-disagree",
-            layer=layer,
-            name=name,
-            environments=_environments(places),
-            targets=gpus,
-            text=(
-                f"vLLM's {name} says that it can run on {', '.join(gpus)}; "
-                f"FlashInfer says that {call}, which it calls, cannot. It is {end}."
-            ),
-            read=_read(made, f"vllm {name}", f"flashinfer {call}"),
+        text = (
+            f"vLLM's {name} says that it can run on {gpus}; "
+            f"FlashInfer says that {call}, which it calls, cannot. It is {end}."
         )
+        yield _conflict(made, "packages-disagree", name, places, text, f"flashinfer {call}")
 
 
 def _fallbacks(made: Selection, gpus: Mapping[str, Target]) -> Iterator[SelectionConflict]:
@@ -80,19 +81,12 @@ def _fallbacks(made: Selection, gpus: Mapping[str, Target]) -> Iterator[Selectio
         if place.layer.endswith("w4a4") and gpus[place.target].fp4 and choice.native is False:
             key = place.layer, choice.selected or "", choice.fallback
             found.setdefault(key, []).append(place)
-    for (layer, name, fallback), places in found.items():
-        yield SelectionConflict(
-            kind="silent-fallback",
-            layer=layer,
-            name=name,
-            environments=_environments(places),
-            targets=_names(places),
-            text=(
-                f"vLLM would choose {name} on {', '.join(_names(places))}, which has FP4 instructions: "
-                f"{fallback.replace('_', ' ')}."
-            ),
-            read=_read(made, f"vllm {name}"),
+    for (_, name, fallback), places in found.items():
+        text = (
+            f"vLLM would choose {name} on {', '.join(_names(places))}, which has FP4 instructions: "
+            f"{fallback.replace('_', ' ')}."
         )
+        yield _conflict(made, "silent-fallback", name, places, text)
 
 
 def _incomplete(made: Selection, report: Report) -> Iterator[SelectionConflict]:
@@ -122,19 +116,13 @@ def _incomplete(made: Selection, report: Report) -> Iterator[SelectionConflict]:
         why = lacking or item.text
         group = place.layer, choice.selected or "", cell.machine, why
         found.setdefault(group, []).append(place)
-    for (layer, name, machine, why), places in found.items():
-        yield SelectionConflict(
-            kind="selected-incomplete",
-            layer=layer,
-            name=name,
-            environments=_environments(places),
-            targets=_names(places),
-            text=(
-                f"vLLM would choose {name} on {', '.join(_names(places))} "
-                f"({', '.join(_environments(places))}), and with the wheels for {machine} it is not complete: {why}."
-            ),
-            read=(*_read(made, f"vllm {name}"), "the ledger's records of the published wheels"),
+    for (_, name, machine, why), places in found.items():
+        text = (
+            f"vLLM would choose {name} on {', '.join(_names(places))} "
+            f"({', '.join(_environments(places))}), and with the wheels for {machine} it is not complete: {why}."
         )
+        ledger = "the ledger's records of the published wheels"
+        yield _conflict(made, "selected-incomplete", name, places, text, ledger)
 
 
 def _names(places: Sequence[Place]) -> tuple[str, ...]:
@@ -145,6 +133,22 @@ def _environments(places: Sequence[Place]) -> tuple[Environment, ...]:
     return tuple(dict.fromkeys(place.environment for place in places))
 
 
-def _read(made: Selection, *asked: str) -> tuple[str, ...]:
-    pins = ", ".join(f"{name} {version}" for name, version in made.packages.items())
-    return (*asked, f"asked on {made.machine}: {pins}")
+def _conflict(
+    made: Selection,
+    kind: Kind,
+    name: str,
+    places: Sequence[Place],
+    text: str,
+    *read: str,
+) -> SelectionConflict:
+    """Make the conflict of one layer kind in `places`; `read` is what was read besides vLLM's own answer."""
+    pins = ", ".join(f"{package} {version}" for package, version in made.packages.items())
+    return SelectionConflict(
+        kind=kind,
+        layer=places[0].layer,
+        name=name,
+        environments=_environments(places),
+        targets=_names(places),
+        text=text,
+        read=(f"vllm {name}", *read, f"asked on {made.machine}: {pins}"),
+    )

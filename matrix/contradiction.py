@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matrix.assess import Chapter
 from matrix.cell import Contradiction
+from matrix.chapter import Chapter
 from matrix.gate import GateAnswer
 from matrix.path import Path
 from matrix.situation import PieceAnswer, Situation

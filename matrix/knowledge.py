@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from matrix.assess import Chapter, assess, chapters, unread
-from matrix.capability import Piece
+from matrix.assess import assess, unread
 from matrix.cell import Cell, Contradiction, Report, StackSummary, TargetSummary
-from matrix.compiled import in_range
+from matrix.chapter import Chapter, chapters
 from matrix.configuration import Configuration
 from matrix.contradiction import contradictions
 from matrix.derive import adds, derive
 from matrix.document import nearest
 from matrix.errors import ConfigurationError
 from matrix.executed import Executed
-from matrix.held import Held
 from matrix.ledger import Ledger
 from matrix.namedstack import NamedStack, chosen
+from matrix.objection import objections
 from matrix.published import Published, read_listing
-from matrix.situation import Situation
+from matrix.selections import Selections
+from matrix.situations import Situations
 from matrix.stack import Pin, Stack
 from matrix.target import Target
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
@@ -31,10 +31,15 @@ from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
 class Knowledge:
     """Data files and records together; a report is folded from them on demand."""
 
-    def __init__(self, configuration: Configuration, published: Published) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        published: Published,
+        selections: Selections | None = None,
+    ) -> None:
         self.configuration = configuration
         self.published = published
-        self._held: dict[tuple[str, str, str], Held | None] = {}
+        self.situations = Situations(configuration, published, selections or Selections())
         self._chapters: dict[tuple[str, str, tuple[str, ...]], tuple[Chapter, ...]] = {}
 
     @classmethod
@@ -54,14 +59,6 @@ class Knowledge:
             (named | {name for piece in known.pieces for name in (*piece.libraries, *piece.needs)})
             - {"*"}
         )
-
-    @cached_property
-    def pieces(self) -> dict[str, tuple[Piece, ...]]:
-        """Every entry of the data by the piece's name."""
-        found: dict[str, list[Piece]] = {}
-        for piece in self.configuration.capabilities.pieces:
-            found.setdefault(piece.piece, []).append(piece)
-        return {name: tuple(entries) for name, entries in found.items()}
 
     @cached_property
     def stacks(self) -> tuple[NamedStack, ...]:
@@ -117,8 +114,9 @@ class Knowledge:
             resolved = {str(m): self.resolve(named, m) for m in MACHINES}
             summaries.append(self._summary(named, resolved))
             for target, machine in _places(gpus, machines):
-                stack = resolved[machine]
-                more, disagree = self._judge(stack, target, names, shown)
+                more, disagree = self._judge(
+                    named, resolved, target, machine, names=names, environments=shown
+                )
                 cells += executed.light(more)
                 cells += executed.more(named.name, target.name, machine, results_only, shown)
                 found += disagree if not named.extras else ()
@@ -166,35 +164,19 @@ class Knowledge:
 
     def _judge(
         self,
-        stack: Stack,
+        named: NamedStack,
+        resolved: Mapping[str, Stack],
         target: Target,
+        machine: str,
+        *,
         names: tuple[str, ...],
         environments: Sequence[Environment],
     ) -> tuple[list[Cell], list[Contradiction]]:
-        lead = stack.lead
-        held = {
-            pin.package: one
-            for pin in stack.pins
-            if (one := self._hold(pin.package, pin.version, stack.machine))
-        }
-        if lead.package not in held:
-            there = self.published.has_wheel(lead.package, lead.version, stack.machine)
+        stack, lead = resolved[machine], resolved[machine].lead
+        situation = self.situations.place(stack, target)
+        if situation is None:
+            there = self.published.has_wheel(lead.package, lead.version, machine)
             return unread(stack, target, names, environments, published=there), []
-        situation = Situation(
-            stack=stack,
-            target=target,
-            held=held,
-            cuda=_cuda(held),
-            floors=self._floors(lead.package, lead.version),
-            superseded=self.published.superseded(lead.package, lead.version, stack.machine),
-            pieces=self.pieces,
-            defects=[
-                defect
-                for defect in self.configuration.defects.defects
-                if target.name in defect.targets
-                and (not defect.machines or stack.machine in defect.machines)
-            ],
-        )
         key = (lead.package, lead.version, names)
         if key not in self._chapters:
             self._chapters[key] = chapters(
@@ -205,22 +187,11 @@ class Knowledge:
                 self.configuration.capabilities.pieces,
             )
         told = self._chapters[key]
-        return assess(situation, told, environments), contradictions(situation, told)
-
-    def _floors(self, package: str, version: str) -> dict[str, str]:
-        """Return the CUDA runtime that each gate of a release asks for besides."""
-        return {
-            gate.gate: gate.minimum_cuda
-            for gate in self.configuration.gates.gates
-            if gate.minimum_cuda and gate.package == package and in_range(version, gate.versions)
-        }
-
-    def _hold(self, package: str, version: str, machine: str) -> Held | None:
-        key = (package, version, machine)
-        if key not in self._held:
-            record = self.published.record(package, version, machine)
-            self._held[key] = Held(record) if record else None
-        return self._held[key]
+        found = contradictions(situation, told)
+        hearing = self.situations.hearing(named, resolved, situation)
+        if hearing:
+            found = objections(hearing, told, found)
+        return assess(situation, told, environments, hearing), found
 
     def _capabilities(self, asked: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Give what was asked for of the capabilities that are read in wheels, and of those that results make."""
@@ -241,7 +212,7 @@ class Knowledge:
         cuda: dict[str, str] = {}
         for machine in there:
             torch = resolved[machine].version("torch")
-            held = self._hold("torch", torch, machine) if torch else None
+            held = self.situations.hold("torch", torch, machine) if torch else None
             if held and "cuda" in held.record.facts:
                 cuda[machine] = held.record.facts["cuda"]
         record = self.published.record(package, version, there[0]) if there else None
@@ -255,11 +226,6 @@ class Knowledge:
             requires_python=record.requires_python if record else "",
             note=named.note,
         )
-
-
-def _cuda(held: dict[str, Held]) -> str | None:
-    torch = held.get("torch")
-    return torch.record.facts.get("cuda") if torch else None
 
 
 def _places(gpus: Sequence[Target], machines: Sequence[str]) -> Iterator[tuple[Target, str]]:

@@ -13,7 +13,8 @@ from matrix.model import Model
 class Path(Model, frozen=True, kw_only=True):
     """One way in which a leading package carries out one capability, in one range of its releases.
 
-    `selector` is the class or enum member as upstream names it. `native`: FP4 matrix instructions on
+    `selector` is the class or enum member as upstream names it, or the function where it has neither.
+    `schemes`: quantization schemes that take it without a choice, by class. `native`: FP4 matrix instructions on
     both operands; false for weight-only and emulation, with `fallback` saying which. `gate`: the claim
     that must not be "no" for the library to consider the path. `families`: where upstream allows it
     (empty: everywhere). `on_request`: the switch without which the library passes it over. `pieces`: everything it calls at run time. `source`: file in the wheel.
@@ -24,6 +25,7 @@ class Path(Model, frozen=True, kw_only=True):
     package: str
     capability: str
     selector: str
+    schemes: tuple[str, ...] = ()
     versions: str = ""
     native: bool = True
     fallback: Literal["", "weight_only_fallback", "emulation_fallback"] = ""

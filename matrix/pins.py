@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from matrix.cell import Cell, Report, StackSummary
 from matrix.driver import DriversFile, older
+from matrix.hearing import ASKED
 from matrix.model import Model
 from matrix.vocabulary import Environment, Verdict
 
@@ -25,11 +26,16 @@ class Rejected(Model, frozen=True, kw_only=True):
 
 
 class Choice(Model, frozen=True, kw_only=True):
-    """The newest and the oldest stack that qualify, by name (null: none does), and why others do not."""
+    """The newest and the oldest stack that qualify, by name (null: none does), and why others do not.
+
+    `not_asked`: which of the two were not asked which kernels they would choose for all that is needed, so
+    that a complete path is known, not that it is the one taken.
+    """
 
     newest: str | None
     oldest: str | None
     rejected: tuple[Rejected, ...]
+    not_asked: tuple[str, ...] = ()
 
 
 class Host(Model, frozen=True, kw_only=True):
@@ -73,11 +79,18 @@ def choose(
             rejected.append(Rejected(stack=stack.name, reason="; ".join(reasons)))
         else:
             good.append(stack)
-    newest = good[0] if good else None
+    if not good:
+        return Choice(newest=None, oldest=None, rejected=tuple(rejected))
+    newest, oldest = good[0].name, _oldest(good[0], good).name
     return Choice(
-        newest=newest.name if newest else None,
-        oldest=_oldest(newest, good).name if newest else None,
+        newest=newest,
+        oldest=oldest,
         rejected=tuple(rejected),
+        not_asked=tuple(
+            name
+            for name in dict.fromkeys((newest, oldest))
+            if any(_not_asked(cells.get((name, m, need))) for m in machines for need in needs)
+        ),
     )
 
 
@@ -92,6 +105,16 @@ def ordered(stacks: Iterable[StackSummary]) -> list[StackSummary]:
     given.sort(key=lambda stack: _version(stack.version), reverse=True)
     given.sort(key=lambda stack: packages.index(stack.package))
     return given
+
+
+def _not_asked(cell: Cell | None) -> bool:
+    """Say whether a cell's choice could have been asked for and was not; what ran needs no asking."""
+    return (
+        cell is not None
+        and cell.capability in ASKED
+        and cell.verdict == "likely"
+        and cell.selected == "not_asked"
+    )
 
 
 def _oldest(newest: StackSummary, good: Sequence[StackSummary]) -> StackSummary:

@@ -87,13 +87,17 @@ class Cubins(Model, frozen=True, kw_only=True):
     how: str
 
 
+Kind = Literal["packages-disagree", "silent-fallback", "selected-incomplete"]
+"""What an answer disagrees with: the package that it calls, the hardware, the published wheels."""
+
+
 class SelectionConflict(Model, frozen=True, kw_only=True):
     """An answer that disagrees with another: `packages-disagree`, `silent-fallback` or `selected-incomplete`.
 
     `text` is plain sentences; `read` what was asked.
     """
 
-    kind: Literal["packages-disagree", "silent-fallback", "selected-incomplete"]
+    kind: Kind
     layer: LayerKind
     name: str
     environments: tuple[Environment, ...]
@@ -107,7 +111,9 @@ class Selection(Model, frozen=True, kw_only=True):
 
     `machine`: the CPU that it was asked on. `elsewhere`: targets that exist with other CPUs alone; the
     wheels for those may answer differently. `asked_for`: checkpoint format and deployment, by layer
-    kind. `seconds`: what the import and the questions took.
+    kind. `seconds`: what the import and the questions took. `asked`: the UTC date. `installed`: the other
+    packages that a stack's pins are followed for, as found there; `differs`: of those, what the release
+    brings by the ledger where another version was found ("" for none); empty too where it is no release.
     """
 
     packages: dict[str, str]
@@ -118,6 +124,9 @@ class Selection(Model, frozen=True, kw_only=True):
     environments: dict[Environment, EnvironmentChoices]
     contradictions: tuple[SelectionConflict, ...]
     seconds: dict[str, float]
+    asked: str = ""
+    installed: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
+    differs: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
 class _Told(Model, frozen=True, kw_only=True):
@@ -129,12 +138,15 @@ class _Told(Model, frozen=True, kw_only=True):
     environments: dict[Environment, EnvironmentChoices]
     asked_for: dict[LayerKind, dict[str, bool | int | str]] = {}  # noqa: RUF012 - msgspec copies an empty default
     seconds: dict[str, float] = {}  # noqa: RUF012 - msgspec copies an empty default
+    installed: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
-def selection(told: Any, targets: Sequence[Target], paths: Sequence[Path]) -> Selection:
-    """Complete what an interpreter told by the data: each choice's path. Contradictions come later.
+def selection(
+    told: Any, targets: Sequence[Target], paths: Sequence[Path], asked: str = ""
+) -> Selection:
+    """Complete what an interpreter told on the day `asked` by the data: each choice's path.
 
-    Raises msgspec.ValidationError for an answer of another shape.
+    Contradictions, and what differs from the release's pins, come later. Raises msgspec.ValidationError for an answer of another shape.
     """
     answer = msgspec.convert(told, _Told)
     version = answer.packages["vllm"]
@@ -143,7 +155,7 @@ def selection(told: Any, targets: Sequence[Target], paths: Sequence[Path]) -> Se
     environments = {
         name: EnvironmentChoices(
             targets={
-                gpu: {kind: _completed(kind, found[kind], gpus[gpu], here) for kind in found}
+                gpu: {kind: completed(kind, found[kind], gpus[gpu], here) for kind in found}
                 for gpu, found in choices.targets.items()
             }
         )
@@ -158,22 +170,27 @@ def selection(told: Any, targets: Sequence[Target], paths: Sequence[Path]) -> Se
         environments=environments,
         contradictions=(),
         seconds=answer.seconds,
+        asked=asked,
+        installed=answer.installed,
     )
 
 
-def _completed(
+def completed(
     kind: LayerKind, choice: LayerChoice, target: Target, paths: Sequence[Path]
 ) -> LayerChoice:
-    """Find the path that was chosen.
+    """Find the path of the data that was chosen: by its name, by the function called, or by a scheme without a choice.
 
     A KV cache is chosen by its attention backend, whose module the path's source is, and the family.
     """
-    if choice.selected is None:
-        return choice
-    for path in paths:
-        name = PurePosixPath(path.source).stem.upper() if kind == "kv_cache" else path.selector
+    choice = msgspec.structs.replace(choice, native=None, fallback="", path="")
+    for path in paths if choice.selected else ():
+        if kind == "kv_cache":
+            names = {PurePosixPath(path.source).stem.upper()}
+        else:
+            names = {path.selector, *path.schemes}
         fits = not path.families or target.family in path.families
-        if path.capability == CAPABILITY[kind] and name == choice.selected and fits:
+        named = choice.selected in names or path.selector == choice.kernel
+        if path.capability == CAPABILITY[kind] and named and fits:
             return msgspec.structs.replace(
                 choice, native=path.native, fallback=path.fallback, path=path.path
             )

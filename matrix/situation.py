@@ -58,7 +58,7 @@ class Situation:
         """Say whether piece `name` can be had in `environment`, defects included."""
         key = (name, environment)
         if key not in self._answers:
-            found = self._entry(name)
+            found = self.entry(name)
             answer = _delivered(self, found, environment) if found else _absent(self, name)
             self._answers[key] = _spoiled(self, answer)
         return self._answers[key]
@@ -116,7 +116,7 @@ class Situation:
             claimants = dict.fromkeys(held.gates, held) | claimants
         return claimants
 
-    def _entry(self, name: str) -> Piece | None:
+    def entry(self, name: str) -> Piece | None:
         """Pick the entry of the provider's release in this stack; any entry where it has none."""
         entries = self.pieces.get(name, ())
         for entry in entries:

@@ -44,24 +44,29 @@ class Judgement(NamedTuple):
     path: str = ""
 
 
-def verdict(  # noqa: PLR0911 - one arm a sentence of the rule
+def verdict(
     paths: Sequence[PathState],
     *,
     declared: Answer,
     imports: Answer = "yes",
     blocked: Reason = "",
     selected: str | None = None,
+    refused: bool = False,
     executed: Status | None = None,
     executed_reason: Reason = "",
 ) -> Judgement:
     """Fold paths, claims, selection and execution of one cell into its verdict.
 
     `paths` in the order of the data. `imports`: whether the package's modules can be loaded there, with
-    `blocked` the reason where not. `selected`: the path that the library said it would choose (None:
-    not asked). `executed`: what a probe found (None: never run). The rule, in order:
+    `blocked` the reason where not. `selected`: the path that the library said it would choose ("" for one
+    that the data does not know, None where it was not asked or said nothing); `refused`: it said that it
+    serves no such layer. `executed`: what a probe found (None: never run). The rule, in order:
     1. What ran settles it: pass works, slow, fallback, fail broken.
     2. A stack whose imports do not resolve is broken.
-    3. A selected path decides alone: weight-only or emulated falls back, a native one is judged by itself.
+    3. A refusal is broken where the package declares support, else unavailable. A selected path decides
+       alone: native with every piece is likely, weight-only or emulated falls back; one that lacks a piece
+       is broken where the package declares support, else unavailable; one that the data does not know, or
+       of which a piece is undecided, is unknown.
     4. Not asked: any complete native path is likely; else any undecidable one makes it unknown; only
        incomplete ones are broken where the package declares support, else unavailable. Paths that are
        chosen on request alone do not count.
@@ -71,18 +76,27 @@ def verdict(  # noqa: PLR0911 - one arm a sentence of the rule
         return Judgement(_EXECUTED[executed], "" if executed == "pass" else executed_reason)
     if imports == "no":
         return Judgement("broken", blocked)
+    if refused:
+        return Judgement("broken" if declared == "yes" else "unavailable", "refused")
     if selected is not None:
-        chosen = next((path for path in paths if path.path == selected), None)
-        if chosen is None:
-            return Judgement("unknown", "not_measured", selected)
-        if not chosen.native:
-            return Judgement("fallback", chosen.fallback, selected)
-        return _judge([chosen], declared, imports)
+        return _of_choice(paths, selected, declared, imports)
     native = [p for p in paths if p.native and p.considered != "no"]
     usual = [p for p in native if not p.on_request]
     if native and not usual:
         return Judgement("unavailable", "on_request", native[0].path)
     return _judge(usual, declared, imports, paths)
+
+
+def _of_choice(
+    paths: Sequence[PathState], selected: str, declared: Answer, imports: Answer
+) -> Judgement:
+    """Judge by the selected path alone. It is considered, whatever its gate was read to say."""
+    chosen = next((path for path in paths if path.path == selected), None)
+    if chosen is None:
+        return Judgement("unknown", "unlisted_path", selected)
+    if not chosen.native and chosen.available != "no":
+        return Judgement("fallback", chosen.fallback, selected)
+    return _judge([chosen._replace(considered="yes")], declared, imports)
 
 
 def _judge(

@@ -22,6 +22,11 @@ Answer = Literal["yes", "no", "unknown"]
 Compiled = Literal["yes", "partial", "trap", "no", "jit", "dsl", "unknown"]
 """What the published binary holds (the compiled lamp)."""
 
+Selected = Literal["native", "weight_only", "emulation", "refused", "unknown", "not_asked"]
+"""What the library said that it would choose (the selected lamp): FP4 instructions on both operands, a
+fallback, or that it serves no such layer at all. `unknown`: it was asked, and what it said is not known
+to the data; `not_asked`: nobody asked it for this cell."""
+
 Verdict = Literal["works", "likely", "slow", "fallback", "broken", "unavailable", "unknown"]
 """Best first."""
 
@@ -61,6 +66,8 @@ Reason = Literal[
     "cuda_mismatch",
     "not_measured",
     "not_asked",
+    "refused",
+    "unlisted_path",
     "weight_only_fallback",
     "emulation_fallback",
     "slower_than_baseline",

@@ -10,13 +10,15 @@ from matrix.cell import Contradiction, Report, StackSummary
 from reports.fold import WRITTEN, Place, series, span
 
 SEVERITY: Final = (
+    "selected-incomplete",
     "declared-not-compiled",
     "trap",
     "unreachable",
+    "silent-fallback",
     "packages-disagree",
     "compiled-not-declared",
 )
-"""The worst first: what crashes a user who believed the claim, then what only keeps a kernel from use."""
+"""The worst first: what crashes every user, one who believed the claim, then what only keeps a kernel from use."""
 
 
 class Folded(NamedTuple):

@@ -58,7 +58,7 @@ LAMPS: Final = (
 )
 
 SIGNS: Final = (
-    ("-", "no"),
+    ("-", "no, or refused"),
     ("~", "in part, or a fallback"),
     ("!", "trap: an image without a kernel"),
     ("j", "compiled at run time by nvcc"),
@@ -74,8 +74,6 @@ ASCII: Final = str.maketrans(
 )  # fmt: skip
 """Stand-ins for output that is not UTF-8."""
 
-_NOT_KNOWN = frozenset({"", "unknown", "not_asked", "not_measured", "missing", "skip", "error"})
-_FALLBACKS = frozenset({"weight_only_fallback", "emulation_fallback"})
 _COMPILED: Final[dict[str, tuple[str, Tone]]] = {
     "yes": ("C", "good"),
     "partial": ("~", "part"),
@@ -83,6 +81,12 @@ _COMPILED: Final[dict[str, tuple[str, Tone]]] = {
     "no": ("-", "bad"),
     "jit": ("j", "part"),
     "dsl": ("d", "part"),
+}
+_SELECTED: Final[dict[str, tuple[str, Tone]]] = {
+    "native": ("S", "good"),
+    "weight_only": ("~", "part"),
+    "emulation": ("~", "part"),
+    "refused": ("-", "bad"),
 }
 _EXECUTED: Final[dict[str, tuple[str, Tone]]] = {
     "pass": ("E", "good"),
@@ -105,13 +109,7 @@ def lamps(seen: Face) -> tuple[Lamp, Lamp, Lamp, Lamp]:
     if seen.declared in {"yes", "no"}:
         declared = ("D", "good") if seen.declared == "yes" else ("-", "bad")
     compiled = _COMPILED.get(seen.compiled, ("·", "none"))
-    selected: tuple[str, Tone] = ("S", "good")
-    if seen.selected in _NOT_KNOWN:
-        selected = ("·", "none")
-    elif seen.selected in {"no", "none"}:
-        selected = ("-", "bad")
-    elif seen.verdict == "fallback" or seen.reason in _FALLBACKS:
-        selected = ("~", "part")
+    selected = _SELECTED.get(seen.selected, ("·", "none"))
     executed = _EXECUTED.get(seen.executed, ("·", "none"))
     return (
         Lamp("declared", *declared, seen.declared),

@@ -16,6 +16,7 @@ _NARROW: Final = 52
 """Below it reasons stand under their labels, and a package may stand on another line than its version."""
 _GLUE: Final = "\u00a0"
 _LABEL: Final = 26
+_NOT_ASKED: Final = "not asked which kernels it would choose"
 
 
 def render(
@@ -45,6 +46,8 @@ def render(
                 lines += _wrap(
                     told if width >= _NARROW else told.replace(_GLUE, " "), width, " " * 8
                 )
+            if name in choice.not_asked:
+                lines += _wrap(_NOT_ASKED, width, " " * 8)
     if choice.rejected:
         count = len(choice.rejected)
         lines += ["", f"These do not ({count}):" if choice.newest else f"Why ({count}):"]

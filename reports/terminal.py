@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matrix.cell import Cell, Report
+from reports.console import text_console
 from reports.contradictions import Folded, fold
 from reports.fold import by_capability, rows
 from reports.marks import ASCII, GLYPHS, LAMPS, MEANINGS, SIGNS, face, lamps
@@ -36,17 +37,7 @@ def render(
     not UTF-8. `evidence` prints each cell's items; None does so where only a few cells are shown.
     """
     out = StringIO()
-    console = Console(
-        file=out,
-        width=max(width, 40),
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=False,
-        _environ={},  # the caller has decided: NO_COLOR and COLUMNS are read there, not here
-    )
+    console = text_console(out, width=width, colour=colour)
     grouped = by_capability(report)
     chosen = [name for name in capabilities or grouped if name in grouped]
     shown = [cell for name in chosen for cell in grouped[name]]

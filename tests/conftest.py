@@ -134,6 +134,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._file(name, self.server.wheels.get(name))
 
+    def do_HEAD(self) -> None:
+        content = self.server.wheels.get(self.path.rpartition("/")[2], b"")
+        self.send_response(200 if content else 404)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+
     def _page(self, project: str) -> None:
         if self.server.page is not None:
             status, kind, body = self.server.page
@@ -270,6 +277,7 @@ def make_stack(tmp_path: Path) -> MakeStack:
             if text is None:
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
             else:
+                file.parent.mkdir(exist_ok=True)
                 file.write_text(text, encoding="utf-8")
         return place
 

@@ -108,6 +108,8 @@ def _run(command: list[str], folder: Path) -> tuple[int, str]:
             stdout=log,
             stderr=log,
             cwd=folder,
+            # Its temporary files go with this folder, even where it is killed.
+            env={**os.environ, "TMPDIR": str(folder)},
             start_new_session=True,
         )
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.metadata
@@ -13,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def answer(request: dict[str, Any], scratch: str) -> dict[str, Any]:
     """Import once and ask every target in every environment.
 
     `request`: `targets` (name, capability [12, 1], product, shared_memory), `environments`, `cubins`
-    ("ask", "reachable", "unreachable"), `jobs`. Raises RefusalError.
+    ("ask", "reachable", "unreachable"), `jobs`, `versions` (more packages to tell). Raises RefusalError.
     """
     started = time.monotonic()
     packages = _packages()
@@ -59,7 +61,12 @@ def answer(request: dict[str, Any], scratch: str) -> dict[str, Any]:
         stated.Gpu(**{**each, "capability": tuple(each["capability"])})
         for each in request["targets"]
     ]
-    told: dict[str, Any] = {"packages": packages, "machine": platform.machine()}
+    also = sorted(set(request.get("versions", ())) - set(PACKAGES))
+    told: dict[str, Any] = {
+        "packages": packages,
+        "installed": _installed(also),
+        "machine": platform.machine(),
+    }
     if release is None:
         reason = f"how vLLM {packages['vllm']} is asked is not known; known are {known()}"
         nothing = {kind: unknown(reason).told() for kind in KINDS}
@@ -106,12 +113,7 @@ def answer(request: dict[str, Any], scratch: str) -> dict[str, Any]:
 
 def _packages() -> dict[str, str]:
     """Return the versions that matter. Raises RefusalError where torch or vLLM is missing."""
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = _installed(PACKAGES)
     for package in ("torch", "vllm"):
         if importlib.util.find_spec(package) is None:
             raise RefusalError("missing", f"{package} is not installed there")
@@ -119,6 +121,15 @@ def _packages() -> dict[str, str]:
             raise RefusalError(
                 "broken", f"{package} is there without its metadata, so without a version"
             )
+    return found
+
+
+def _installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each that is installed."""
+    found: dict[str, str] = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -81,3 +83,11 @@ def state(gpu: Gpu) -> None:
 
 def _always(value: Any) -> Any:
     return lambda *_args, **_kwargs: value
+
+
+@contextmanager
+def configured() -> Iterator[None]:
+    """Stand in a default configuration of vLLM's, as a model is loaded in."""
+    config = importlib.import_module("vllm.config")
+    with config.set_current_vllm_config(config.VllmConfig()):
+        yield

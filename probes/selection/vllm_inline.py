@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from probes.selection import vllm_oracle
-from probes.selection.answer import Answer, Candidate, unknown, words
+from probes.selection import vllm_oracle, vllm_scheme
+from probes.selection.answer import Answer, Candidate, words
 from probes.selection.stated import Gpu
 
 _UTILITIES = "vllm.model_executor.layers.quantization.utils.nvfp4_utils"
@@ -50,9 +50,4 @@ def _candidate(name: str, check: Callable[[], bool] | None) -> Candidate:
     return Candidate(name, able, "" if able else "its check says no, without a reason", calls=calls)
 
 
-def _weight_only(gpu: Gpu) -> Answer:
-    del gpu
-    return unknown(vllm_oracle.NO_CHOICE)
-
-
-KINDS = {**vllm_oracle.KINDS, "dense_w4a4": _dense, "dense_w4a16": _weight_only}
+KINDS = {**vllm_oracle.KINDS, "dense_w4a4": _dense, "dense_w4a16": vllm_scheme.weight_only}

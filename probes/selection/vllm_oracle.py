@@ -9,8 +9,9 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
+from probes.selection import stated, vllm_cache
 from probes.selection.answer import Answer, Candidate, unknown, words
 from probes.selection.stated import Gpu
 
@@ -18,8 +19,6 @@ _LINEAR = "vllm.model_executor.kernels.linear"
 _MOE = "vllm.model_executor.layers.fused_moe"
 _ORACLE = f"{_MOE}.oracle.nvfp4"
 _KEYS = "vllm.model_executor.layers.quantization.utils.quant_utils"
-_SELECTOR = "vllm.v1.attention.selector"
-_ATTENTION = "vllm.v1.attention.backends.flashinfer"
 
 MODULES = (
     _LINEAR,
@@ -27,8 +26,7 @@ MODULES = (
     f"{_MOE}.config",
     f"{_MOE}.modular_kernel",
     _KEYS,
-    _SELECTOR,
-    _ATTENTION,
+    *vllm_cache.MODULES,
 )
 
 WARM = (
@@ -46,10 +44,7 @@ WARM = (
         )
     ),
     f"{_MOE}.b12x",
-    *(
-        f"vllm.v1.attention.backends.{name}"
-        for name in ("flash_attn", "triton_attn", "flex_attention", "turboquant_attn")
-    ),
+    *vllm_cache.WARM,
     "vllm.v1.executor.abstract",
     "b12x.gemm.blockscaled.api",
     "b12x.moe.fused_moe._impl",
@@ -62,7 +57,6 @@ _EXPERTS: dict[str, Any] = {
     "hidden_dim": 2048,
     "intermediate_size": 768,
 }
-_HEAD_SIZE, _HEADS = 128, 32
 
 _NVFP4 = "NVFP4: blocks of 16, E4M3 scales (ModelOpt; compressed-tensors nvfp4-pack-quantized)"
 _ALONE: dict[str, object] = {"tensor_parallel": 1, "expert_parallel": False, "lora": False}
@@ -80,16 +74,7 @@ ASKED_FOR: dict[str, dict[str, object]] = {
     "dense_w4a16": {"checkpoint": _NVFP4, "activations": "BF16", "linear_backend": "auto"},
     "moe_w4a4": {**_MOE_ASKED, "activations": "NVFP4"},
     "moe_w4a16": {**_MOE_ASKED, "activations": "BF16"},
-    "kv_cache": {
-        "kv_cache_dtype": "nvfp4",
-        "head_size": _HEAD_SIZE,
-        "attention_heads": _HEADS,
-        "dtype": "bfloat16",
-        "attention_backend": "auto",
-        "latent_attention": False,
-        "sinks": False,
-        "sliding_window": False,
-    },
+    "kv_cache": vllm_cache.ASKED_FOR,
 }
 
 _WEIGHT_ONLY = (
@@ -100,7 +85,7 @@ _WEIGHT_ONLY = (
 )
 """The classes that `init_nvfp4_linear_kernel` allows a W4A16 checkpoint: written in its body, so repeated here."""
 
-NO_CHOICE = "this release has no choice to ask for: its W4A16 schemes call Marlin themselves"
+_NO_CHOICE = "this release has no choice of a kernel for W4A16 layers"
 
 _QUANTIZES = "it quantizes activations: not for a W4A16 checkpoint"
 
@@ -119,14 +104,6 @@ CALLS = {
 
 def _module(name: str) -> Any:
     return importlib.import_module(name)
-
-
-@contextmanager
-def _configured() -> Iterator[None]:
-    """Stand in a default configuration, as a model is loaded in."""
-    config = _module("vllm.config")
-    with config.set_current_vllm_config(config.VllmConfig()):
-        yield
 
 
 @contextmanager
@@ -152,7 +129,7 @@ def _dense(gpu: Gpu, *, weight_only: bool) -> Answer:
     linear = _module(_LINEAR)
     choose = linear.init_nvfp4_linear_kernel
     if weight_only and "use_a16" not in inspect.signature(choose).parameters:
-        return unknown(NO_CHOICE)
+        return unknown(_NO_CHOICE)
     listed = linear._POSSIBLE_NVFP4_KERNELS[linear.PlatformEnum.CUDA]  # noqa: SLF001 - upstream's list has no public name
     asked = [
         Candidate(kind.__name__, supported=False, reason=_QUANTIZES, kernel=kind.__name__)
@@ -161,7 +138,7 @@ def _dense(gpu: Gpu, *, weight_only: bool) -> Answer:
         for kind in listed
     ]
     order = tuple(kind.__name__ for kind in listed)
-    with _configured():
+    with stated.configured():
         try:
             chosen = type(choose(use_a16=True) if weight_only else choose()).__name__
         except (ValueError, AssertionError) as error:
@@ -184,24 +161,45 @@ def _kernel(kind: Any) -> Candidate:
     return Candidate(name, bool(able), reason or "", name, CALLS.get(name, ""))
 
 
+def experts_configuration() -> Any:
+    """Make the library's own description of the experts, with what it takes of the below."""
+    layer = _module(f"{_MOE}.config")
+    taken = inspect.signature(layer.FusedMoEConfig).parameters
+    offered = {
+        **_EXPERTS,
+        "num_local_experts": _EXPERTS["num_experts"],
+        "num_logical_experts": _EXPERTS["num_experts"],
+        "device": "cuda",
+        "moe_parallel_config": _alone(layer.FusedMoEParallelConfig),
+        "in_dtype": _module("torch").bfloat16,
+    }
+    if "intermediate_size" not in taken:
+        offered["intermediate_size_per_partition"] = _EXPERTS["intermediate_size"]
+    if "activation" in taken:
+        # Up to 0.16 a word, then a member of an enumeration.
+        kinds = getattr(layer, "MoEActivation", None)
+        offered["activation"] = kinds.SILU if kinds else "silu"
+    if "routing_method" in taken:
+        offered["routing_method"] = layer.RoutingMethodType.Renormalize
+    return layer.FusedMoEConfig(**{name: offered[name] for name in offered if name in taken})
+
+
+def _alone(parallel: Any) -> Any:
+    """Make the description of one GPU alone, by the name that the release has for it."""
+    if hasattr(parallel, "make_no_parallel"):
+        return parallel.make_no_parallel()
+    taken = inspect.signature(parallel.make).parameters
+    offered = {"tp_size_": 1, "pcp_size_": 1, "dp_size_": 1, "sp_size_": 1}
+    sizes = {name: offered[name] for name in offered if name in taken}
+    return parallel.make(**sizes, vllm_parallel_config=_module("vllm.config").ParallelConfig())
+
+
 def _experts(gpu: Gpu, *, weight_only: bool) -> Answer:
     del gpu
-    oracle, layer, keys = _module(_ORACLE), _module(f"{_MOE}.config"), _module(_KEYS)
+    oracle, keys = _module(_ORACLE), _module(_KEYS)
     modular = _module(f"{_MOE}.modular_kernel")
-    with _configured(), _said(_ORACLE) as lines:
-        sizes = dict(_EXPERTS)
-        if "intermediate_size" not in inspect.signature(layer.FusedMoEConfig).parameters:
-            sizes["intermediate_size_per_partition"] = sizes.pop("intermediate_size")
-        config = layer.FusedMoEConfig(
-            **sizes,
-            num_local_experts=_EXPERTS["num_experts"],
-            num_logical_experts=_EXPERTS["num_experts"],
-            activation=layer.MoEActivation.SILU,
-            device="cuda",
-            routing_method=layer.RoutingMethodType.Renormalize,
-            moe_parallel_config=layer.FusedMoEParallelConfig.make_no_parallel(),
-            in_dtype=_module("torch").bfloat16,
-        )
+    with stated.configured(), _said(_ORACLE) as lines:
+        config = experts_configuration()
         scheme = keys.kNvfp4Static, None if weight_only else keys.kNvfp4Dynamic
         standard = modular.FusedMoEActivationFormat.Standard
         asked = [
@@ -214,7 +212,9 @@ def _experts(gpu: Gpu, *, weight_only: bool) -> Answer:
         except (NotImplementedError, ValueError) as error:
             return Answer("none", reason=words(error), candidates=tuple(asked))
     order = _potential(lines)
-    return Answer("chosen", backend.name, kernel.__name__, "", tuple(asked), order)
+    # Up to 0.16 a backend without a kernel of the modular kind has none to tell.
+    name = kernel.__name__ if kernel else ""
+    return Answer("chosen", backend.name, name, "", tuple(asked), order)
 
 
 def _backend(
@@ -225,7 +225,7 @@ def _backend(
     except Exception as error:  # noqa: BLE001 - a backend that does not import says so
         yield Candidate(backend.name, None, words(error))
         return
-    for kernel in kernels:
+    for kernel in kernels if isinstance(kernels, (list, tuple)) else [kernels]:
         try:
             able, reason = kernel.is_supported_config(kernel, config, *scheme, standard)
         except Exception as error:  # noqa: BLE001 - whatever a check raises is its answer
@@ -243,51 +243,6 @@ def _potential(lines: list[str]) -> tuple[str, ...]:
     return ()
 
 
-def _cache(gpu: Gpu) -> Answer:
-    del gpu
-    if "nvfp4" not in get_args(_module("vllm.config.cache").CacheDType):
-        return Answer("none", reason="this release has no nvfp4 among its --kv-cache-dtype values")
-    selector = _module(_SELECTOR)
-    platform = _module("vllm.platforms").current_platform
-    config = selector.AttentionSelectorConfig(
-        head_size=_HEAD_SIZE,
-        dtype=_module("torch").bfloat16,
-        kv_cache_dtype="nvfp4",
-        block_size=None,
-    )
-    with _configured():
-        valid, refused = platform.get_valid_backends(
-            device_capability=platform.get_device_capability(),
-            attn_selector_config=config,
-            num_heads=_HEADS,
-        )
-        ranked = [_valid(each) for each in valid]
-        ranked += [
-            (priority, Candidate(backend.name, supported=False, reason="; ".join(reasons)))
-            for backend, (priority, reasons) in refused.items()
-        ]
-        asked = tuple(candidate for _, candidate in sorted(ranked, key=lambda each: each[0]))
-        order = tuple(candidate.name for candidate in asked)
-        try:
-            path = platform.get_attn_backend_cls(None, config, num_heads=_HEADS)
-        except ValueError:
-            told = "no attention backend takes an NVFP4 cache of this kind"
-            return Answer("none", reason=told, candidates=asked, order=order)
-    kernel = path.rsplit(".", 1)[-1]
-    able = [candidate for candidate in asked if candidate.supported]
-    name = next((each.name for each in able if each.kernel == kernel), kernel)
-    return Answer("chosen", name, kernel, "", asked, order)
-
-
-def _valid(found: Any) -> tuple[int, Candidate]:
-    """Return rank and candidate of a valid backend: a record, or (up to 0.20) a pair."""
-    if hasattr(found, "backend_class"):
-        backend, rank, kind = found.backend, found.priority, found.backend_class
-    else:
-        (backend, rank), kind = found, found[0].get_class()
-    return rank, Candidate(backend.name, supported=True, kernel=kind.__name__)
-
-
 def reachable() -> bool:
     """Ask vLLM itself whether NVIDIA's repository of cubins answers; it remembers what it found."""
     return bool(_module("vllm.utils.flashinfer").has_nvidia_artifactory())
@@ -303,5 +258,5 @@ KINDS = {
     "dense_w4a16": lambda gpu: _dense(gpu, weight_only=True),
     "moe_w4a4": lambda gpu: _experts(gpu, weight_only=False),
     "moe_w4a16": lambda gpu: _experts(gpu, weight_only=True),
-    "kv_cache": _cache,
+    "kv_cache": vllm_cache.cache,
 }

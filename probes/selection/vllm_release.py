@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from probes.selection import vllm_inline, vllm_oracle
+from probes.selection import vllm_inline, vllm_oracle, vllm_scheme
 from probes.selection.answer import Answer
 from probes.selection.stated import Gpu
 
@@ -37,28 +37,53 @@ class Release(NamedTuple):
 def _oracle(
     first: tuple[int, ...],
     below: tuple[int, ...],
+    *,
     modules: tuple[str, ...] = vllm_oracle.MODULES,
     kinds: Mapping[str, Ask] = vllm_oracle.KINDS,
+    asked_for: Configuration = vllm_oracle.ASKED_FOR,
+    warm: tuple[str, ...] = (),
 ) -> Release:
     return Release(
         first,
         below,
         modules,
-        vllm_oracle.WARM,
+        (*vllm_oracle.WARM, *warm),
         kinds,
-        vllm_oracle.ASKED_FOR,
+        asked_for,
         vllm_oracle.reachable,
         vllm_oracle.state_reachable,
     )
 
 
+_SCHEMES = {**vllm_oracle.KINDS, "dense_w4a16": vllm_scheme.weight_only}
+"""Kernel classes for W4A4 layers, and a scheme without a choice for W4A16 ones."""
+
 RELEASES = (
-    _oracle((0, 19, 1), (0, 20, 0), vllm_inline.MODULES, vllm_inline.KINDS),
-    _oracle((0, 20, 2), (0, 21, 0)),
-    _oracle((0, 27, 1), (0, 28, 0)),
-    _oracle((0, 33, 0), (0, 34, 0)),
+    _oracle(
+        (0, 12, 0),
+        (0, 13, 0),
+        modules=vllm_scheme.MODULES,
+        kinds=vllm_scheme.KINDS,
+        asked_for=vllm_scheme.ASKED_FOR,
+    ),
+    _oracle(
+        (0, 18, 1),
+        (0, 20, 0),
+        modules=vllm_inline.MODULES,
+        kinds=vllm_inline.KINDS,
+        asked_for=vllm_scheme.LATER,
+        warm=vllm_scheme.MODULES,
+    ),
+    _oracle(
+        (0, 20, 2),
+        (0, 23, 0),
+        kinds=_SCHEMES,
+        asked_for=vllm_scheme.LATER,
+        warm=vllm_scheme.MODULES,
+    ),
+    _oracle((0, 23, 0), (0, 34, 0)),
 )
-"""Only ranges of which a release was asked: what lies between them is not guessed at."""
+"""Only ranges of which a release of every minor was asked: what lies between them is not guessed at."""
 
 _FINAL = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post\d+)?(?:\+\S+)?")
 
@@ -73,8 +98,14 @@ def adapter(version: str) -> Release | None:
 
 
 def known() -> str:
-    """Name the releases that can be asked, for a message."""
-    return ", ".join(f"{_dotted(r.first)} up to {_dotted(r.below)}" for r in RELEASES)
+    """Name the releases that can be asked, for a message; ranges that meet are one."""
+    ends = [(release.first, release.below) for release in RELEASES]
+    firsts = [first for first, _ in ends if first not in {below for _, below in ends}]
+    lasts = [below for _, below in ends if below not in {first for first, _ in ends}]
+    return ", ".join(
+        f"{_dotted(first)} up to {_dotted(below)}"
+        for first, below in zip(firsts, lasts)  # noqa: B905 - Python 3.9 has no strict
+    )
 
 
 def _dotted(number: tuple[int, ...]) -> str:

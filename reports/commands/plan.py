@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections import Counter
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 GITHUB_JOBS: Final = 256
 """Most jobs that GitHub Actions makes of one matrix (GitHub's documentation, "Usage limits")."""
-
-_NARROWEST: Final = 40
 
 EXAMPLES = """\b
 Examples:
@@ -176,24 +173,15 @@ class Line(NamedTuple):
 def _text(made: Plan, report: Report) -> str:
     from io import StringIO  # noqa: PLC0415
 
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    from reports.console import coloured, text_console  # noqa: PLC0415
     from reports.marks import ASCII  # noqa: PLC0415
 
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     out = StringIO()
-    console = Console(
-        file=out,
-        width=max(shutil.get_terminal_size((80, 24)).columns, _NARROWEST),
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        _environ={},
-    )
+    columns = shutil.get_terminal_size((80, 24)).columns
+    console = text_console(out, width=columns, colour=coloured())
     environments = tuple(dict.fromkeys(cell.environment for cell in report.cells))
 
     def table(lines: Iterable[Line], unit: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import sys
@@ -127,14 +126,13 @@ def _render(
 
         return markdown.render(report, headline=headline)
     from reports import terminal  # noqa: PLC0415
+    from reports.console import coloured  # noqa: PLC0415
 
-    colour = not to_file and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    colour = colour and os.environ.get("TERM") != "dumb"
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     return terminal.render(
         report,
         width=shutil.get_terminal_size((100, 24)).columns,
-        colour=colour,
+        colour=not to_file and coloured(),
         ascii_only=not to_file and encoding != "utf8",
         evidence=True if evidence else None,
     )

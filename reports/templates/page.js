@@ -31,7 +31,7 @@ function openPanel(address) {
   const items = el("ul", { class: "items" });
   for (const at of data.evidence[found[1]]) {
     const [kind, name, answer, text, where] = data.items[at].map(wordAt);
-    items.append(el("li", {}, el("div", { class: "top" }, el("span", { class: "kind", text: kind }), el("b", { text: name }), el("span", { class: `answer a-${/^[a-z]+$/.test(answer) ? answer : "unknown"}`, text: answer })), text ? el("p", { text }) : "", where ? source(where) : ""));
+    items.append(el("li", {}, el("div", { class: "top" }, el("span", { class: "kind", text: kind }), el("b", { text: name }), el("span", { class: `answer a-${/^[a-z_]+$/.test(answer) ? answer : "unknown"}`, text: answer })), text ? el("p", { text }) : "", where ? source(where) : ""));
   }
   body.append(el("h3", { text: "Lamps" }), lamps, el("h3", { text: "Evidence" }), items.children.length ? items : el("p", { text: "Nothing was read for this cell." }));
   const pins = el("dl", { class: "pins" });

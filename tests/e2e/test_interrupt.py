@@ -127,3 +127,32 @@ def test_a_refresh_keeps_what_it_has_and_goes_on_from_there(
         out, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, "1 of 1 wheels are in the ledger\n")
     assert shelf.fetched() == ["vllm-0.32.0-cp38-abi3-manylinux_2_31_x86_64.whl"]
+
+
+ROOM = "import matrix.evidence.fresh as fresh; fresh.ROOM = 10**6"
+WAITS = """
+import os, time
+open({started!r}, "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["install", "ask"])
+def test_a_release_that_is_installed_or_asked(
+    shelf: Shelf, make_wheel: MakeWheel, tmp_path: Path, stage: str, number: signal.Signals
+) -> None:
+    started = tmp_path / "started"
+    waits = WAITS.format(started=str(started)).encode()
+    shelf.add(make_wheel("vllm", "0.33.0", {"vllm/__init__.py": b""}, requires=["torch"]))
+    shelf.add(make_wheel("torch", "2.14.0", {"torch/__init__.py": b"", "torch/version.py": waits}))
+    if stage == "install":
+        shelf.hang_on = "torch"
+        shelf.hang.clear()
+    with child(tmp_path, "select", "--install", "0.33.0", before=ROOM) as process:
+        until(shelf.hanging.is_set if stage == "install" else started.exists)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (128 + number, "")
+    assert "Traceback" not in err
+    assert list((tmp_path / "temporary").iterdir()) == []

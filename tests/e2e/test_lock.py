@@ -60,17 +60,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.fixture
 def index(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    """The shelf, answering HEAD too, under a URL with credentials; uv knows nothing of it yet."""
-
-    class Handler(shelf.RequestHandlerClass):  # type: ignore[misc, name-defined]
-        def do_HEAD(self) -> None:  # noqa: N802 - http.server's name
-            content = shelf.wheels.get(self.path.rpartition("/")[2], b"")
-            self.send_response(200)
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-
-    shelf.RequestHandlerClass = Handler
+    """The shelf under a URL with credentials; uv knows nothing of it yet."""
     monkeypatch.setenv("PIP_INDEX_URL", f"{shelf.base}/simple".replace("//", "//user:secret@"))
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))

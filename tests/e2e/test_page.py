@@ -46,7 +46,7 @@ def cell(
         capability=capability,
         declared="yes",
         compiled="no" if broken else "yes",
-        selected="",
+        selected="not_asked",
         executed="",
         verdict="broken" if broken else "likely",
         reason="no_kernel_image" if broken else "",

@@ -1,38 +1,55 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from matrix import kept
+from matrix.evidence.fresh import fresh
+
 pytestmark = pytest.mark.install
+
+RELEASE = "0.33.0"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the real vLLM 0.33.0, 9 GB. certifi is freed, since an index may lag the requirement."""
-    folder = tmp_path_factory.mktemp("stack")
-    override = folder / "override.txt"
-    override.write_text("certifi\n")
-    stack = folder / "venv"
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(stack)], check=True)
-    install = [*uv, "pip", "install", "-q", "--python", str(stack / "bin" / "python")]
-    wanted = ["vllm==0.33.0", "cuda-python>=13"]
-    subprocess.run([*install, "--override", str(override), *wanted], check=True)
-    return stack
+def place() -> Iterator[Path]:
+    """The real vLLM, 9 GB."""
+    with fresh(f"vllm=={RELEASE}") as made:
+        yield made.python.parents[1]
 
 
 @pytest.fixture(scope="module")
 def told(place: Path) -> dict[str, Any]:
     code = "from reports.cli import main; main()"
-    command = [sys.executable, "-c", code, "select", "--python", str(place), "--json"]
+    command = [sys.executable, "-c", code, "select", "--python", str(place)]
+    command += ["--cubins", "reachable", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def choices(told: dict[str, Any]) -> dict[tuple[str, str, str], tuple[str, str, str]]:
+    return {
+        (environment, target, kind): (answer["outcome"], answer["selected"], answer["kernel"])
+        for environment, found in told["environments"].items()
+        for target, answers in found["targets"].items()
+        for kind, answer in answers.items()
+    }
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="what is kept was asked on x86_64")
+def test_it_says_what_the_ledger_keeps_of_it(told: dict[str, Any]) -> None:
+    held = json.loads(kept.place(RELEASE, "x86_64").read_text())
+    assert told["packages"] == held["packages"]
+    assert len(choices(held)) == 60
+    assert choices(told) == choices(held)
 
 
 def selected(told: dict[str, Any], environment: str, kind: str) -> dict[str, str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from matrix.assess import assess, chapters, unread
+from matrix.assess import assess, unread
 from matrix.capability import Piece
 from matrix.cell import Cell
+from matrix.chapter import chapters
 from matrix.defect import Defect
 from matrix.evidence.record import KernelEvidence, ObjectEvidence, WheelEvidence
 from matrix.gate import GateAnswer
+from matrix.hearing import Hearing
 from matrix.held import Held
 from matrix.imports import imports
 from matrix.path import Path
+from matrix.selection import Cubins, EnvironmentChoices, LayerChoice, Selection
 from matrix.situation import Situation
 from matrix.stack import Pin, Stack
 from matrix.target import Target
@@ -121,6 +124,7 @@ def judge(
     defects: tuple[Defect, ...] = (),
     floors: dict[str, str] | None = None,
     paths: tuple[Path, ...] = PATHS,
+    choice: LayerChoice | None = None,
 ) -> dict[str, Cell]:
     held = [*records, *([torch] if torch else [])]
     listed = tuple(Pin(package=one.package, version=one.version) for one in held)
@@ -134,7 +138,22 @@ def judge(
         floors=floors or {},
     )
     told = chapters("vllm", "1.0", ("gemm",), paths, PIECES)
-    return {str(cell.environment): cell for cell in assess(situation, told, ENVIRONMENTS)}
+    hearing = Hearing(selection(choice, listed), situation) if choice else None
+    return {str(cell.environment): cell for cell in assess(situation, told, ENVIRONMENTS, hearing)}
+
+
+def selection(choice: LayerChoice, pins: tuple[Pin, ...]) -> Selection:
+    every = EnvironmentChoices(targets={"sm121": {"dense_w4a4": choice}})
+    return Selection(
+        packages={pin.package: pin.version for pin in pins},
+        machine="aarch64",
+        elsewhere=(),
+        cubins=Cubins(reachable=True, how="stated"),
+        asked_for={},
+        environments=dict.fromkeys(ENVIRONMENTS, every),
+        contradictions=(),
+        seconds={},
+    )
 
 
 def test_a_complete_native_path_that_the_package_claims_is_likely() -> None:
@@ -306,3 +325,55 @@ def test_a_wheel_that_was_not_read_is_unknown_and_one_that_is_not_there_unavaila
         (name, environment) for name in ("gemm", "moe") for environment in ENVIRONMENTS
     }
     assert {(c.verdict, c.reason, c.compiled) for c in cells} == {(verdict, reason, lamp)}
+
+
+def test_a_choice_decides_though_another_path_is_complete() -> None:
+    choice = LayerChoice(outcome="chosen", selected="FlashInfer")
+    wheels = (
+        wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"), gate("vllm.flashinfer"))),
+        wheel("flashinfer-python", gates=(gate("flashinfer.mm"),)),
+    )
+    found = judge(*wheels, choice=choice)
+    assert judge(*wheels)["slim"].verdict == "likely"
+    assert (found["slim"].verdict, found["slim"].reason) == ("broken", "no_compiler")
+    assert (found["devel"].verdict, found["devel"].selected) == ("likely", "native")
+
+
+def test_the_chosen_path_is_told_first_and_its_gate_refuses_it_no_more() -> None:
+    choice = LayerChoice(outcome="chosen", selected="FlashInfer")
+    wheels = (
+        wheel(
+            "vllm", kernels=BOTH, gates=(gate("vllm.cutlass"), gate("vllm.flashinfer", "no", "no"))
+        ),
+        wheel("flashinfer-python", gates=(gate("flashinfer.mm"),)),
+    )
+    told = [(i.kind, i.name, i.answer) for i in judge(*wheels, choice=choice)["devel"].evidence]
+    assert told[1:5] == [
+        ("selected", "FlashInfer", "native"),
+        ("path", "vllm.flashinfer", "complete"),
+        ("gate", "vllm.flashinfer", "no"),
+        ("piece", "vllm.quantize", "yes"),
+    ]
+    assert [name for kind, name, _ in told if kind == "path"] == ["vllm.flashinfer", "vllm.cutlass"]
+
+
+def test_a_chosen_fallback_is_told_with_its_pieces() -> None:
+    choice = LayerChoice(outcome="chosen", selected="Marlin")
+    found = judge(wheel("vllm", kernels=kernels("vllm.marlin")), choice=choice)["slim"]
+    assert (found.selected, found.verdict) == ("weight_only", "fallback")
+    assert ("piece", "vllm.marlin") in [(item.kind, item.name) for item in found.evidence]
+
+
+@pytest.mark.parametrize(("said", "verdict"), [("yes", "broken"), ("no", "unavailable")])
+def test_a_refusal_is_told_by_lamp_and_verdict(said: Answer, verdict: str) -> None:
+    choice = LayerChoice(outcome="none", reason="nobody can")
+    record = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass", said, said),))
+    found = judge(record, choice=choice)["slim"]
+    assert (found.selected, found.verdict, found.reason) == ("refused", verdict, "refused")
+
+
+def test_an_answer_that_is_not_known_judges_as_if_nobody_was_asked() -> None:
+    record = wheel("vllm", kernels=BOTH, gates=(gate("vllm.cutlass"),))
+    found = judge(record, choice=LayerChoice(outcome="unknown", reason="no adapter"))["slim"]
+    assert (found.selected, found.verdict) == ("unknown", "likely")
+    assert any("no adapter" in item.text for item in found.evidence if item.kind == "selected")

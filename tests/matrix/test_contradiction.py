@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from matrix.assess import chapters
 from matrix.capability import Piece
 from matrix.cell import Contradiction
+from matrix.chapter import chapters
 from matrix.contradiction import contradictions
 from matrix.defect import Defect
 from matrix.evidence.record import KernelEvidence, WheelEvidence

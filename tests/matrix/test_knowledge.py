@@ -17,7 +17,7 @@ def knowledge() -> Knowledge:
 
 @pytest.fixture(scope="module")
 def report(knowledge: Knowledge) -> Report:
-    stacks = ("vllm==0.11.0", "vllm==0.33.0", "vllm==0.19.1", "vllm==0.10.1.1")
+    stacks = ("vllm==0.11.0", "vllm==0.33.0", "vllm==0.20.2", "vllm==0.19.1", "vllm==0.10.1.1")
     return knowledge.report(generated="2026-11-21T00:00:00Z", stacks=stacks)
 
 
@@ -220,3 +220,105 @@ def test_of_build_tagged_duplicates_the_highest_counts_and_the_others_are_supers
         ("vllm-0.23.0-2-cp38-abi3-manylinux_2_28_x86_64.whl", "yes"),
         ("vllm-0.23.0-cp38-abi3-manylinux_2_28_x86_64.whl", "superseded"),
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "machine", "environment", "selector"),
+    [
+        ("sm100", "x86_64", "slim", "CutlassNvFp4LinearKernel"),
+        ("sm120", "x86_64", "slim", "CutlassNvFp4LinearKernel"),
+        ("sm121", "aarch64", "slim", "CutlassNvFp4LinearKernel"),
+        ("sm100", "x86_64", "devel", "FlashInferCuteDslNvFp4LinearKernel"),
+        ("sm103", "aarch64", "devel", "FlashInferCuteDslNvFp4LinearKernel"),
+        ("sm120", "x86_64", "devel", "FlashInferCutlassNvFp4LinearKernel"),
+        ("sm121", "aarch64", "devel", "FlashInferCutlassNvFp4LinearKernel"),
+    ],
+)
+def test_the_dense_kernel_that_vllm_0_33_0_chooses_is_complete(
+    report: Report, target: str, machine: str, environment: str, selector: str
+) -> None:
+    found = cell(report, "0.33.0", target, "gemm", machine=machine, environment=environment)
+    assert (found.selected, found.verdict) == ("native", "likely")
+    asked = next(item for item in found.evidence if item.kind == "selected")
+    first = next(item for item in found.evidence if item.kind == "path")
+    assert asked.name == selector
+    assert first.text.startswith(selector)
+    assert first.text.endswith("; this is the one that is chosen")
+
+
+def test_the_cache_that_vllm_0_33_0_chooses_on_12x_needs_a_compiler(report: Report) -> None:
+    for target, machine in (("sm120", "x86_64"), ("sm121", "aarch64")):
+        slim = cell(report, "0.33.0", target, "kv-cache", machine=machine)
+        assert (slim.selected, slim.verdict, slim.reason) == ("native", "broken", "no_compiler")
+        devel = cell(report, "0.33.0", target, "kv-cache", machine=machine, environment="devel")
+        assert (devel.selected, devel.verdict) == ("native", "likely")
+    told = [
+        one
+        for one in report.contradictions
+        if one.kind == "selected-incomplete" and one.stack == "vllm==0.33.0"
+    ]
+    assert {one.target for one in told} >= {"sm120", "sm121"}
+    assert {one.capability for one in told} == {"kv-cache"}
+
+
+@pytest.mark.parametrize("capability", ["gemm", "moe"])
+@pytest.mark.parametrize("environment", ["slim", "devel"])
+def test_the_control_falls_back_to_humming(
+    report: Report, capability: str, environment: str
+) -> None:
+    found = cell(report, "0.33.0", "sm90", capability, environment=environment)
+    assert (found.selected, found.verdict) == ("weight_only", "fallback")
+    assert found.reason == "weight_only_fallback"
+
+
+def test_what_the_x86_64_wheel_has_no_kernel_for_is_not_told_of_thor(report: Report) -> None:
+    found = cell(report, "0.33.0", "sm110", "gemm", machine="aarch64")
+    assert found.selected == "not_asked"
+    (item,) = (item for item in found.evidence if item.kind == "selected")
+    assert item.text == (
+        "asked on x86_64, whose wheel has vllm.cutlass-gemm: no; the aarch64 wheel: yes"
+    )
+
+
+def test_a_disagreement_in_the_wheels_and_when_asked_is_one_statement(report: Report) -> None:
+    found = [
+        one
+        for one in report.contradictions
+        if (one.kind, one.stack, one.target, one.capability)
+        == ("packages-disagree", "vllm==0.33.0", "sm120", "gemm")
+        and "Trtllm" in one.text
+    ]
+    assert len(found) == 1
+    assert any("flashinfer.py:" in source for source in found[0].read)
+    assert any("asked on x86_64" in source for source in found[0].read)
+
+
+@pytest.mark.parametrize("capability", ["gemm", "moe"])
+@pytest.mark.parametrize(
+    ("version", "target", "machine"),
+    [
+        ("0.19.1", "sm100", "x86_64"),
+        ("0.19.1", "sm120", "x86_64"),
+        ("0.20.2", "sm103", "aarch64"),
+        ("0.20.2", "sm121", "aarch64"),
+    ],
+)
+def test_with_cubins_and_no_compiler_flashinfer_is_chosen_and_cannot_be_compiled(
+    report: Report, version: str, target: str, machine: str, capability: str
+) -> None:
+    slim = cell(report, version, target, capability, machine=machine)
+    assert (slim.compiled, slim.selected) == ("yes", "native")
+    assert (slim.verdict, slim.reason) == ("broken", "no_compiler")
+    devel = cell(report, version, target, capability, machine=machine, environment="devel")
+    assert (devel.selected, devel.verdict) == ("native", "likely")
+
+
+def test_a_refused_cache_is_unavailable_and_every_backend_is_told(report: Report) -> None:
+    found = cell(report, "0.20.2", "sm100", "kv-cache")
+    assert (found.selected, found.verdict, found.reason) == ("refused", "unavailable", "refused")
+    assert sum(item.kind == "candidate" for item in found.evidence) > 1
+
+
+def test_a_choice_that_the_data_has_no_path_for_is_unknown(report: Report) -> None:
+    found = cell(report, "0.20.2", "sm90", "kv-cache")
+    assert (found.selected, found.verdict, found.reason) == ("unknown", "unknown", "unlisted_path")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import get_args
 
 import pytest
@@ -39,7 +39,10 @@ def stack(
 
 
 def report(
-    *seen: tuple[StackSummary, Seen], target: str = "sm100", environment: Environment = "slim"
+    *seen: tuple[StackSummary, Seen],
+    target: str = "sm100",
+    environment: Environment = "slim",
+    asked: Collection[str] = (),
 ) -> Report:
     cells = tuple(
         Cell(
@@ -50,7 +53,7 @@ def report(
             capability=capability,
             declared="yes",
             compiled="yes",
-            selected="",
+            selected="native" if each.name in asked else "not_asked",
             executed="",
             verdict=verdict,
             reason=reason,
@@ -273,3 +276,22 @@ def test_order_keeps_packages_together_and_other_pins_after_the_plain_stack() ->
         "vllm==0.9.2",
         "sglang==0.9",
     ]
+
+
+def test_of_the_two_it_is_told_which_was_not_asked() -> None:
+    given = report(
+        (stack("vllm==0.33.0"), GOOD_GEMM),
+        (stack("vllm==0.20.0"), GOOD_GEMM),
+        asked=("vllm==0.33.0",),
+    )
+    choice = choose(given, target="sm100", needs=("gemm",), machines=BOTH)
+    assert choice.not_asked == ("vllm==0.20.0",)
+
+
+def test_what_ran_and_what_nobody_can_ask_for_needs_no_asking() -> None:
+    ran: Seen = {(m, "gemm"): ("works", "") for m in BOTH}
+    quantize: Seen = {(m, "quantize"): ("likely", "") for m in BOTH}
+    for seen, need in ((ran, "gemm"), (quantize, "quantize")):
+        given = report((stack("vllm==0.33.0"), seen))
+        choice = choose(given, target="sm100", needs=(need,), machines=BOTH)
+        assert (choice.newest, choice.not_asked) == ("vllm==0.33.0", ())

@@ -82,8 +82,50 @@ def test_a_selected_path_without_delivery_is_unavailable_where_nothing_is_declar
     assert judged.verdict == "unavailable"
 
 
-def test_a_selection_that_the_data_does_not_know_is_unknown() -> None:
-    assert verdict([NATIVE], declared="yes", selected="vllm.new").verdict == "unknown"
+@pytest.mark.parametrize("selected", ["", "vllm.new"])
+def test_a_selection_that_the_data_does_not_know_is_unknown(selected: str) -> None:
+    judged = verdict([NATIVE], declared="yes", selected=selected)
+    assert judged == Judgement("unknown", "unlisted_path", selected)
+
+
+def test_a_selected_path_of_which_a_piece_is_undecided_is_unknown() -> None:
+    judged = verdict([NATIVE, UNDECIDED], declared="yes", selected=UNDECIDED.path)
+    assert judged == Judgement("unknown", "not_measured", UNDECIDED.path)
+
+
+def test_a_selected_fallback_that_lacks_its_own_piece_does_not_run() -> None:
+    lacking = MARLIN._replace(available="no", reason="no_kernel_image")
+    judged = verdict([NATIVE, lacking], declared="yes", selected=lacking.path)
+    assert judged == Judgement("broken", "no_kernel_image", lacking.path)
+
+
+@pytest.mark.parametrize("considered", ["no", "unknown"])
+def test_a_selected_path_is_considered_whatever_its_gate_was_read_to_say(
+    considered: Answer,
+) -> None:
+    path = NATIVE._replace(considered=considered)
+    assert verdict([path], declared="yes", selected=path.path).verdict == "likely"
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"), [("yes", "broken"), ("no", "unavailable"), ("unknown", "unavailable")]
+)
+def test_a_refusal_is_broken_only_where_the_package_declares_support(
+    declared: Answer, expected: Verdict
+) -> None:
+    assert verdict([NATIVE], declared=declared, refused=True) == Judgement(expected, "refused")
+
+
+def test_imports_that_do_not_resolve_come_before_a_selection() -> None:
+    judged = verdict(
+        [NATIVE],
+        declared="yes",
+        imports="no",
+        blocked="cuda_mismatch",
+        selected=NATIVE.path,
+        refused=True,
+    )
+    assert judged == Judgement("broken", "cuda_mismatch")
 
 
 def test_paths_that_the_library_would_not_consider_are_unavailable() -> None:
@@ -149,3 +191,15 @@ def test_one_more_path_never_breaks_what_was_likely(
     if verdict(paths, declared=declared).verdict == "likely":
         assert verdict([*paths, *more], declared=declared).verdict == "likely"
         assert verdict([*more, *paths], declared=declared).verdict == "likely"
+
+
+@given(st.lists(states, min_size=1), st.data(), answers)
+def test_a_selected_path_decides_alone(
+    paths: list[PathState], data: st.DataObject, declared: Answer
+) -> None:
+    chosen = data.draw(st.sampled_from(paths))
+    first = next(path for path in paths if path.path == chosen.path)
+    judged = verdict(paths, declared=declared, selected=chosen.path)
+    assert judged == verdict([first], declared=declared, selected=chosen.path)
+    assert (judged.verdict == "likely") == (first.native and first.available == "yes")
+    assert (judged.verdict == "fallback") == (not first.native and first.available != "no")

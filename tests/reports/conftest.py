@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from matrix.cell import Cell, Contradiction, Item, Report, StackSummary, TargetSummary
-from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason, Verdict
+from matrix.vocabulary import Answer, Compiled, Environment, Machine, Reason, Selected, Verdict
 
 RELEASES = ("0.33.0", "0.32.1", "0.32.0", "0.31.0", "0.28.0", "0.24.0", "0.20.0", "0.17.1")
 CAPABILITIES = (
@@ -23,7 +23,7 @@ TARGETS: dict[str, tuple[tuple[Machine, ...], str]] = {
     "sm120": (("x86_64",), "RTX PRO 6000"),
     "sm121": (("aarch64",), "DGX Spark"),
 }
-Seen = tuple[Answer, Compiled, str, Verdict, Reason]
+Seen = tuple[Answer, Compiled, Selected, Verdict, Reason]
 
 
 def _gemm(  # noqa: PLR0911  (a table of cases)
@@ -31,35 +31,35 @@ def _gemm(  # noqa: PLR0911  (a table of cases)
 ) -> Seen:
     """What the lamps say of a release `age` places behind the newest."""
     if machine == "aarch64" and age >= 6:
-        return "yes", "unknown", "", "broken", "torch_without_cuda"
+        return "yes", "unknown", "not_asked", "broken", "torch_without_cuda"
     if target == "sm90":
-        return "no", "no", "MarlinNvFp4LinearKernel", "fallback", "weight_only_fallback"
+        return "no", "no", "weight_only", "fallback", "weight_only_fallback"
     if target == "sm110":
-        return ("unknown", "partial", "", "unknown", "not_measured") if age < 4 else (
-            "no", "no", "", "unavailable", "not_declared")  # fmt: skip
+        return ("unknown", "partial", "not_asked", "unknown", "not_measured") if age < 4 else (
+            "no", "no", "not_asked", "unavailable", "not_declared")  # fmt: skip
     if target == "sm121":
         if age == 0:
-            return "yes", "yes", "FlashInferCutlassNvFp4LinearKernel", "likely", ""
+            return "yes", "yes", "native", "likely", ""
         if environment == "devel" and age < 4:
-            return "yes", "jit", "FlashInferCutlassNvFp4LinearKernel", "likely", ""
-        return "yes", "trap" if age == 3 else "no", "", "broken", "no_kernel_image"
+            return "yes", "jit", "native", "likely", ""
+        return "yes", "trap" if age == 3 else "no", "not_asked", "broken", "no_kernel_image"
     if target == "sm120":
-        return ("yes", "yes", "", "likely", "") if age < 5 else (
-            "yes", "partial", "", "broken", "partial_kernels")  # fmt: skip
+        return ("yes", "yes", "not_asked", "likely", "") if age < 5 else (
+            "yes", "partial", "not_asked", "broken", "partial_kernels")  # fmt: skip
     if age < 2 and target == "sm100" and machine == "x86_64":
-        return "yes", "yes", "FlashInferTrtllmNvFp4LinearKernel", "works", ""
-    return "yes", "yes", "FlashInferTrtllmNvFp4LinearKernel", "likely", ""
+        return "yes", "yes", "native", "works", ""
+    return "yes", "yes", "native", "likely", ""
 
 
 def _seen(
     capability: str, age: int, target: str, machine: Machine, environment: Environment
 ) -> Seen:
     if capability == "kv-cache":
-        return "unknown", "dsl", "", "unknown", "not_asked"
+        return "unknown", "dsl", "not_asked", "unknown", "not_asked"
     if capability == "moe" and target == "sm103" and age < 3:
-        return "yes", "yes", "TrtLlmNvFp4Experts", "slow", "slower_than_baseline"
+        return "yes", "yes", "native", "slow", "slower_than_baseline"
     if capability.startswith("mxfp4") and target == "sm120":
-        return "no", "no", "", "unavailable", "not_declared"
+        return "no", "no", "not_asked", "unavailable", "not_declared"
     return _gemm(age, target, machine, environment)
 
 

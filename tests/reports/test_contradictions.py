@@ -98,6 +98,19 @@ def test_the_worst_kind_comes_first_and_then_the_newest_release() -> None:
     assert [one.stacks[0] for one in fold(REPORT, apart)] == ["vllm==0.3.0", "vllm==0.1.0"]
 
 
+def test_what_is_chosen_and_incomplete_comes_first_and_a_fallback_before_a_mere_disagreement() -> (
+    None
+):
+    kinds = ["packages-disagree", "silent-fallback", "declared-not-compiled", "selected-incomplete"]
+    told = fold(REPORT, [found("0.4.0", kind=kind) for kind in kinds])
+    assert [one.kind for one in told] == [
+        "selected-incomplete",
+        "declared-not-compiled",
+        "silent-fallback",
+        "packages-disagree",
+    ]
+
+
 def test_a_stack_written_by_hand_keeps_its_name() -> None:
     assert labels(found("0.5.0", stack="mine")) == [("mine", "sm121")]
 

@@ -60,7 +60,7 @@ def test_every_release_is_in_exactly_one_row_and_neighbours_differ(verdicts: lis
         msgspec.convert(
             {
                 "stack": s.name, "target": "sm120", "machine": "x86_64", "environment": "slim",
-                "capability": "gemm", "declared": "yes", "compiled": "yes", "selected": "",
+                "capability": "gemm", "declared": "yes", "compiled": "yes", "selected": "not_asked",
                 "executed": "", "verdict": verdict, "reason": "",
             },
             Cell,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,3 +183,14 @@ def test_names_and_reasons_cannot_speak_to_the_terminal() -> None:
     for chosen in (choice(name, name), choice(None, None, **{name: "a\x1b[31m\nb\u200b"})):
         told = text(chosen, one)
         assert all(line.isprintable() and line.isascii() for line in told.splitlines())
+
+
+def test_a_stack_that_was_not_asked_says_so() -> None:
+    given = msgspec.structs.replace(
+        choice("vllm==0.33.0", "vllm==0.20.0"), not_asked=("vllm==0.20.0",)
+    )
+    newest, _, oldest = text(given, stack("vllm==0.33.0"), stack("vllm==0.20.0")).partition(
+        "oldest"
+    )
+    assert "not asked" not in newest
+    assert "        not asked which kernels it would choose\n" in oldest

@@ -57,8 +57,21 @@ def refused(command: Command, *arguments: object) -> str:
 
 def test_json_is_one_object_that_the_shipped_schema_describes(command: Command) -> None:
     given = chosen(command, *SPARK)
-    assert list(given) == ["newest", "oldest", "rejected"]
+    assert list(given) == ["newest", "oldest", "rejected", "not_asked"]
     Draft202012Validator(json.loads(schemas.path("pins").read_text("utf-8"))).validate(given)
+
+
+def test_a_choice_that_lacks_a_compiler_is_rejected(command: Command) -> None:
+    slim = {each["stack"]: each["reason"] for each in chosen(command, *SPARK)["rejected"]}
+    assert slim["vllm==0.20.2"] == "gemm, moe on aarch64: broken (no_compiler)"
+    devel = chosen(command, *SPARK, "--environment", "devel")["rejected"]
+    assert "vllm==0.20.2" not in {each["stack"] for each in devel}
+
+
+def test_a_control_that_falls_back_is_rejected_for_that(command: Command) -> None:
+    given = chosen(command, "--target", "sm90", "--machine", "x86_64", "--need", "gemm", code=1)
+    why = {each["stack"]: each["reason"] for each in given["rejected"]}
+    assert why["vllm==0.33.0"] == "gemm on x86_64: fallback (weight_only_fallback)"
 
 
 def test_a_spark_is_served_since_the_first_torch_with_cuda_for_its_cpu(command: Command) -> None:

@@ -266,3 +266,11 @@ def test_every_real_cell_is_planned_or_pruned_once(real: Run) -> None:
     assert Counter(places) == Counter(
         (c.stack, c.target, c.machine, c.environment, c.capability) for c in cells
     )
+
+
+def test_a_choice_that_needs_a_compiler_goes_to_no_runner_without_one(real: Run) -> None:
+    told = plan(real("--json", "--stack", "vllm==0.20.2", "--target", "sm120"))
+    pruned = {(e["environment"], e["capability"]): e["reason"] for e in told["pruned"]}
+    assert pruned["slim", "gemm"] == pruned["slim", "moe"] == "no_compiler"
+    (job,) = told["include"]
+    assert {"gemm", "moe"} <= set(job["cells"]["devel"])

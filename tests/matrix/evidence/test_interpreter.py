@@ -120,7 +120,7 @@ def test_a_release_that_is_not_known_is_unknown_and_not_imported(make_stack: Mak
     answers = told["environments"]["slim"]["targets"]["sm121"]
     assert {answer["outcome"] for answer in answers.values()} == {"unknown"}
     assert "vLLM 0.34.0" in answers["kv_cache"]["reason"]
-    assert "0.33.0 up to 0.34.0" in answers["kv_cache"]["reason"]
+    assert "0.20.2 up to 0.34.0" in answers["kv_cache"]["reason"]
 
 
 def test_a_question_that_moved_leaves_the_others(make_stack: MakeStack) -> None:
@@ -254,8 +254,9 @@ def test_an_older_release_of_the_same_kind_is_asked_as_it_asks(make_stack: MakeS
     }
     told = asked(make_stack("0.20.2", old))["environments"]["devel"]["targets"]["sm121"]
     assert told["dense_w4a4"]["selected"] == "FlashInferCutlassNvFp4LinearKernel"
-    assert told["dense_w4a16"]["outcome"] == "unknown"
-    assert "has no choice to ask for" in told["dense_w4a16"]["reason"]
+    weight_only = told["dense_w4a16"]
+    assert weight_only["selected"] == "CompressedTensorsW4A16Fp4"
+    assert weight_only["kernel"] == "apply_fp4_marlin_linear"
     assert told["moe_w4a4"]["selected"] == "VLLM_CUTLASS"
 
 
@@ -286,5 +287,116 @@ def test_a_release_without_kernel_classes_is_asked_by_its_function(make_stack: M
     said = {c["name"]: (c["supported"], c["reason"]) for c in slim["dense_w4a4"]["candidates"]}
     assert said["VLLM_CUTLASS"] == (False, "its check says no, without a reason")
     assert said["FBGEMM"] == (None, "not asked: it is taken on request alone")
-    assert slim["dense_w4a16"]["outcome"] == "unknown"
+    assert slim["dense_w4a16"]["selected"] == "CompressedTensorsW4A16Fp4"
     assert "no nvfp4 among its --kv-cache-dtype values" in slim["kv_cache"]["reason"]
+
+
+_COMPRESSED = "vllm/model_executor/layers/quantization/compressed_tensors/compressed_tensors.py"
+_SIZED_BY_PARTS = """
+from types import SimpleNamespace
+class FusedMoEParallelConfig:
+    @staticmethod
+    def make(tp_size_, dp_size_, vllm_parallel_config):
+        return tp_size_, dp_size_
+class FusedMoEConfig(SimpleNamespace):
+    def __init__(self, num_experts, experts_per_token, hidden_dim, num_local_experts,
+                 moe_parallel_config, in_dtype):
+        assert moe_parallel_config == (1, 1)
+        super().__init__(experts_per_token=experts_per_token)
+"""
+
+
+def old(**changed: str) -> dict[str, str | None]:
+    """vLLM 0.12: the schemes choose; no cache dtype, no size of an expert."""
+    stack = Path(__file__).parents[2] / "stack" / _COMPRESSED
+    text = stack.read_text()
+    for before, after in changed.items():
+        text = text.replace(before, after)
+    configuration = "class ParallelConfig: pass\n"
+    configuration += (Path(__file__).parents[2] / "stack/vllm/config/__init__.py").read_text()
+    return {
+        _COMPRESSED: text,
+        "vllm/config/__init__.py": configuration,
+        "vllm/config/cache.py": "from typing import Literal\nCacheDType = Literal['auto', 'fp8']\n",
+        "vllm/model_executor/layers/fused_moe/config.py": _SIZED_BY_PARTS,
+    }
+
+
+def test_a_release_that_chooses_in_its_schemes_is_asked_by_them(make_stack: MakeStack) -> None:
+    told = asked(make_stack("0.12.0", old()))
+    assert chosen(told, "devel", "sm121") == {
+        "dense_w4a4": "flashinfer-cutlass",
+        "dense_w4a16": "CompressedTensorsW4A16Fp4",
+        "moe_w4a4": "cutlass_moe_fp4",
+        "moe_w4a16": None,
+        "kv_cache": None,
+    }
+    slim = told["environments"]["slim"]["targets"]
+    dense = slim["sm121"]["dense_w4a4"]
+    assert (dense["selected"], dense["kernel"]) == ("cutlass", "cutlass_scaled_fp4_mm")
+    assert slim["sm90"]["moe_w4a4"]["selected"] == "MARLIN"
+    refused = slim["sm121"]["moe_w4a16"]
+    assert refused["outcome"] == "none"
+    assert refused["reason"].startswith(
+        "loading such a checkpoint fails: AttributeError: 'NoneType'"
+    )
+
+
+def test_a_checkpoint_of_the_other_kind_that_gets_another_kernel_is_told(
+    make_stack: MakeStack,
+) -> None:
+    told = asked(make_stack("0.12.0", old()))["environments"]["devel"]["targets"]
+    assert told["sm121"]["dense_w4a4"]["reason"] == ""
+    sm90 = told["sm90"]["dense_w4a4"]
+    assert sm90["selected"] == "CompressedTensorsW4A16Fp4"
+    assert sm90["reason"] == "of a ModelOpt checkpoint: flashinfer-cutlass"
+
+
+def test_a_scheme_that_names_two_kernels_is_not_guessed_at(make_stack: MakeStack) -> None:
+    either = "cutlass_scaled_fp4_mm(x) if x else apply_fp4_marlin_linear"
+    place = make_stack("0.12.0", old(**{"return apply_fp4_marlin_linear": f"return {either}"}))
+    dense = asked(place)["environments"]["slim"]["targets"]["sm121"]["dense_w4a16"]
+    assert dense["outcome"] == "unknown"
+    assert "apply_fp4_marlin_linear', 'cutlass_scaled_fp4_mm" in dense["reason"]
+
+
+def test_other_attributes_that_are_missing_are_no_refusal(make_stack: MakeStack) -> None:
+    place = make_stack("0.12.0", old(**{"layer.moe_config)": "layer.moe_configuration)"}))
+    experts = asked(place)["environments"]["slim"]["targets"]["sm121"]["moe_w4a4"]
+    assert experts["outcome"] == "unknown"
+    assert "moe_configuration" in experts["reason"]
+
+
+_BUILDER = """
+
+class Builder:
+    def __init__(self, layer, names, config, device):
+        assert layer.kv_quant_mode == config.cache_config.cache_dtype == "nvfp4"
+        assert config.model_config.get_num_attention_heads(None) == 32
+        from vllm.platforms import current_platform
+        if current_platform.get_device_capability().major != 10:
+            raise ValueError({said!r})
+
+
+FlashInferBackend.get_builder_cls = staticmethod(lambda: Builder)
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("--kv-cache-dtype nvfp4 requires sm100f", ("none", None)),
+        ("this model has no layers", ("chosen", "FLASHINFER")),
+    ],
+)
+def test_a_backend_that_refuses_the_cache_as_the_server_starts_is_a_refusal(
+    make_stack: MakeStack, said: str, outcome: tuple[str, str | None]
+) -> None:
+    platform = "vllm/platforms/cuda.py"
+    text = (Path(__file__).parents[2] / "stack" / platform).read_text() + _BUILDER.format(said=said)
+    told = asked(make_stack(files={platform: text}), cubins="reachable")
+    devel = told["environments"]["devel"]["targets"]
+    assert devel["sm100"]["kv_cache"]["selected"] == "FLASHINFER"
+    cache = devel["sm121"]["kv_cache"]
+    assert (cache["outcome"], cache["selected"]) == outcome
+    assert cache["reason"] == (f"ValueError: {said}" if outcome[0] == "none" else "")

@@ -1,8 +1,10 @@
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 
 class VllmConfig:
-    pass
+    def __init__(self):
+        self.cache_config = SimpleNamespace()
 
 
 @contextmanager
