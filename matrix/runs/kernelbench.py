@@ -19,8 +19,10 @@ _ROUTINES: Final = {
     "mxfp4_quantize": "mxfp4-quantize",
     "trtllm_fp4_block_scale_moe": "moe",
     "cute_dsl_fp4_block_scale_moe": "moe",
+    "b12x_fused_moe": "moe",
+    "unified_nvfp4_moe": "moe",
 }
-"""Routines whose operands are FP4, and the capability that they are of (benchmarks/README.md)."""
+"""Routines whose operands are FP4, and the capability that they are of (benchmarks/routines/flashinfer_benchmark_utils.py)."""
 
 _BASELINES: Final = {"mm_bf16": "gemm", "bmm_bf16": "gemm"}
 _METRICS: Final[tuple[tuple[str, Unit], ...]] = (
@@ -40,7 +42,10 @@ _SHAPE: Final = (
     "num_experts",
     "top_k",
 )
+_SWITCHES: Final = ("use_128x4_sf_layout", "quantized_input", "do_shuffle", "enable_pdl")
 _NO: Final = frozenset({"false", "0", "no"})
+_NOTHING: Final = frozenset({"", "None"})
+"""What stands in a column that a routine does not have: rows are filled up from arguments, which may be None."""
 
 
 def delimiter(head: str) -> str:
@@ -96,8 +101,8 @@ def row_run(row: Mapping[str, str] | None, source: Source) -> Run | None:
             trouble, text = "unreadable_number", f"{column} is {row.get(column, '')[:40]!r}"
     if not trouble and not LEAST < metrics[FIGURE].value < MOST:
         trouble, text = "inconsistent_numbers", "it took no time"
-    shape = [f"{name}={row[name]}" for name in _SHAPE if row.get(name)]
-    backend = " ".join(filter(None, (routine, row.get("resolved_backend") or row.get("backend"))))
+    shape = [f"{name}={row[name]}" for name in _SHAPE if row.get(name, "") not in _NOTHING]
+    backend = " ".join((routine, *_variant(capability, row)))
     seed = row.get("random_seed", "")
     return Run(
         source=source,
@@ -123,9 +128,28 @@ def _capability(routine: str, row: Mapping[str, str]) -> str:
         return "mxfp4-gemm"  # releases without this column have NVFP4 alone
     if routine == "cutlass_fused_moe" and row.get("cutlass_variant", "").lower() == "nvfp4":
         return "moe"
-    if found == "moe" and row.get("fp4_mode", "").lower().startswith("mxfp4"):
+    mode = row.get("fp4_mode", "").lower()
+    if found == "moe" and mode.startswith("mxfp4"):
         return "mxfp4-moe"
+    if found == "moe" and mode == "w4a16":
+        return ""  # FP4 weights under 16-bit activations
     return found
+
+
+def _variant(capability: str, row: Mapping[str, str]) -> Iterator[str]:
+    """Yield what tells apart two rows of one routine and shape that are no repeats: backend, scale layout, switches.
+
+    It is of the kernel and not of the problem, so that a row still pairs with a baseline that knows none of it.
+    """
+    told = [row.get("resolved_backend", ""), row.get("backend", "")]
+    yield from [name for name in told if name not in _NOTHING][:1]
+    if capability.endswith("quantize"):
+        yield from (
+            row[name].removeprefix("torch.")
+            for name in ("input_dtype", "sf_layout")
+            if row.get(name, "") not in _NOTHING
+        )
+    yield from (name for name in _SWITCHES if row.get(name) == "True")
 
 
 def _group(routine: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from matrix.result import Metric, Role, Source
 from matrix.vocabulary import Reason
 
-_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?")
+_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?")
+"""Python prints a float with 17 digits at most, and with up to three zeros before them: 0.00016289848577155853."""
 
 
 @dataclass(frozen=True)

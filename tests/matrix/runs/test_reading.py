@@ -267,6 +267,66 @@ def test_rows_of_flashinfers_csv_are_runs_of_their_capability() -> None:
     assert first.metrics["tflops"].unit == "TFLOP/s"
 
 
+REAL = (
+    "routine,median_time,std_time,tflops,tb_per_sec,backend,n,use_128x4_sf_layout,use_nvfp4,num_tokens,intermediate_size,"
+    "num_experts,top_k,weight_dtype,cutlass_variant,quantized_input,num_tokens,num_experts,top_k,global_scale,sf_layout,"
+    "do_shuffle,sf_vec_size,top_k,batch_size,hidden_size,input_dtype,out_dtype,quant_dtype,m,k,enable_pdl,refcheck,"
+    "random_seed,case_tag,generate_repro_command,repro_command"
+)
+"""Columns in the order of FlashInfer's own sample (benchmarks/samples, February 2026), without those of other routines.
+Some stand there twice; floats have all their digits, and what a routine does not have may be None."""
+
+
+def real(**told: str) -> str:
+    given = {"random_seed": "42", "refcheck": "True", "case_tag": "None", **told}
+    return ",".join(given.get(name, "") for name in REAL.split(","))
+
+
+def test_a_csv_as_flashinfer_writes_it_is_read_whole() -> None:
+    gemm = {"routine": "mm_fp4", "std_time": "9.755467982396113e-05", "m": "512", "n": "1024", "k": "7168",
+            "use_nvfp4": "True", "use_128x4_sf_layout": "True", "batch_size": "1", "tb_per_sec": "0.7160839160839161"}  # fmt: skip
+    quantize = {"routine": "nvfp4_quantize", "std_time": "0.00016289848577155853", "m": "1024", "k": "4096",
+                "batch_size": "None", "input_dtype": "torch.bfloat16", "median_time": "0.0046720000000000004", "backend": "cuda"}  # fmt: skip
+    moe = {"routine": "cutlass_fused_moe", "median_time": "0.027808", "num_tokens": "32", "num_experts": "8",
+           "top_k": "2", "hidden_size": "128", "intermediate_size": "128", "backend": "cutlass"}  # fmt: skip
+    rows = (
+        real(**gemm, median_time="0.009152", backend="cudnn"),
+        real(**gemm, median_time="0.0091355", backend="cudnn_autotune"),
+        real(**quantize, sf_layout="128x4"),
+        real(**quantize, sf_layout="8x4", do_shuffle="True"),
+        real(**moe, cutlass_variant="nvfp4", quantized_input="True"),
+        real(**moe, cutlass_variant="base"),
+    )
+    told = [
+        (r.capability, r.backend, r.load, r.trouble) for r in log("\n".join((REAL, *rows))).runs
+    ]
+    shape = ("batch_size=1", "m=512", "n=1024", "k=7168")
+    experts = (
+        "num_tokens=32",
+        "hidden_size=128",
+        "intermediate_size=128",
+        "num_experts=8",
+        "top_k=2",
+    )
+    assert told == [
+        ("gemm", "mm_fp4 cudnn use_128x4_sf_layout", shape, ""),
+        ("gemm", "mm_fp4 cudnn_autotune use_128x4_sf_layout", shape, ""),
+        ("quantize", "nvfp4_quantize cuda bfloat16 128x4", ("m=1024", "k=4096"), ""),
+        ("quantize", "nvfp4_quantize cuda bfloat16 8x4 do_shuffle", ("m=1024", "k=4096"), ""),
+        ("moe", "cutlass_fused_moe cutlass quantized_input", experts, ""),
+    ]
+
+
+def test_the_newer_routines_of_experts_are_known_and_weight_only_ones_are_none() -> None:
+    text = csv(
+        "unified_nvfp4_moe,0.2,0.001,13,0.02,cutlass,,,,,42,",
+        "b12x_fused_moe,0.2,0.001,13,0.02,b12x,,,,,42,",
+    )
+    assert [run.capability for run in log(text).runs] == ["moe", "moe"]
+    text = "routine,median_time,backend,fp4_mode\nb12x_fused_moe,0.2,b12x,nvfp4\nb12x_fused_moe,0.1,b12x,w4a16\n"
+    assert [run.metrics["median_time"].value for run in log(text).runs] == [0.2]
+
+
 def test_a_release_whose_csv_does_not_name_the_format_has_nvfp4() -> None:
     text = csv("mm_fp4,0.285,0.001,13.18,0.026,cutlass,,128,256,512,42,")
     assert [run.capability for run in log(text).runs] == ["gemm"]
