@@ -21,6 +21,9 @@ AGAIN: Final = "again"
 BAR: Final = "w4a16"
 """What native must not lose to."""
 
+LAYER: Final = "layer"
+"""Native with the quantizing of its activation before it, which a layer pays and W4A16 does not."""
+
 _COSINE: Final = 0.9
 """Under it a baseline computes something else; quantizing both activations of an expert to 4 bits leaves more."""
 

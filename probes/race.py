@@ -11,7 +11,7 @@ from typing import Any, Final
 from probes import clocks, contrast
 from probes.clocks import Clocks, Reading
 from probes.contrast import Contrast
-from probes.entry import AGAIN, BAR, NATIVE, Field
+from probes.entry import AGAIN, BAR, LAYER, NATIVE, Field
 from probes.finding import Finding, Metrics
 from probes.rounds import Length, Series, measured
 from probes.timer import Timer
@@ -101,6 +101,9 @@ def metrics(field: Field, phases: Sequence[Phase], rates: Mapping[str, Any]) -> 
             told[f"{name}_spread"] = (100 * contrast.spread(taken), "percent")
             if (held := phase.against(name)) and name not in (NATIVE, AGAIN):
                 told[f"speed_over_{name}"] = (held.ratio, "ratio")
+        if LAYER in phase.series and BAR in phase.series:
+            paid = median(contrast.pairs(phase.series[BAR], phase.series[LAYER]))
+            told["layer_over_w4a16"] = (math.exp(paid), "ratio")
         seconds = median(phase.series[NATIVE])
         told["rounds"] = (len(phase.series[NATIVE]), "1")
         told |= {"gb_s": (field.cost.moved / seconds / 1e9, "GB/s")}
