@@ -74,6 +74,7 @@ def gemm(subject: Charged, case: Case, run: Request) -> Field:
         got=subject.charge("gemm", lambda: got[some]),
         want=product.gemm(_part(a, some), b, alpha=alpha),
         left_out=entry.left_out,
+        bar=entry.barred,
     )
 
 
@@ -141,6 +142,7 @@ def moe(subject: Charged, case: Case, run: Request) -> Field:
         got=subject.charge("moe", lambda: got[some]),
         want=product.moe(values[some], weights, expert_ids=ids[some], expert_weights=shares[some]),
         left_out=entry.left_out,
+        bar=entry.barred,
     )
 
 

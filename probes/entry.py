@@ -33,7 +33,8 @@ _DEAD: Final = frozenset({"illegal_instruction", "illegal_memory_access", "launc
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """The contenders by name. `cost`: of native's work. `left_out`: why others are not there.
+    """The contenders by name. `cost`: of native's work. `left_out`: why others are not there. `bar`: which
+    weight-only backend sets it, in words.
 
     `got` and `want`: a part of what native made, and of what it is to be.
     """
@@ -43,6 +44,7 @@ class Field:
     got: torch.Tensor
     want: torch.Tensor
     left_out: dict[str, str]
+    bar: str = BAR
 
 
 class Entry:
@@ -53,6 +55,7 @@ class Entry:
         self.raw = subject.subject
         self._offers = importlib.import_module(f"probes.subjects.{run.subject}").OFFERS
         self.works: dict[str, Work] = {}
+        self.barred = BAR
         self.left_out: dict[str, str] = {}
 
     def native(self, name: str, operation: str, work: Callable[[], Any]) -> Any:
@@ -88,6 +91,7 @@ class Entry:
             self.baseline(BAR, lambda chosen=backend: make(chosen), want)  # type: ignore[misc]
             if BAR in self.works:
                 del self.left_out[BAR]
+                self.barred = f"{BAR} ({backend})"
                 return
 
     def first(self, operation: str) -> str:

@@ -120,8 +120,8 @@ def metrics(field: Field, phases: Sequence[Phase], rates: Mapping[str, Any]) -> 
     return found
 
 
-def loss(phases: Sequence[Phase]) -> tuple[str, str]:
-    """Return why native is slow and a sentence on it; "" and what can be said where it is not.
+def loss(phases: Sequence[Phase], bar: str = BAR) -> tuple[str, str]:
+    """Return why native is slow and a sentence on it; "" and what can be said where it is not. `bar`: who sets it.
 
     `throttled` where it loses while heat or power hold the clock down, by no more than the clock lost against the
     fastest that was seen in this race: the lower clock then explains all of it.
@@ -133,7 +133,7 @@ def loss(phases: Sequence[Phase]) -> tuple[str, str]:
         if held is None:
             continue
         said.append(
-            f"{held.ratio:.3f} of the speed of {BAR} ({phase.name}; A/A {100 * held.noise:.1f} %)"
+            f"{held.ratio:.3f} of the speed of {bar} ({phase.name}; A/A {100 * held.noise:.1f} %)"
         )
         if held.slower:
             why = clocks.throttles(phase.readings)
@@ -156,7 +156,7 @@ def finding(
 ) -> Finding:
     """Say what a race comes to. `barred`: whether the operation has a bar, which W4A16 sets."""
     durations = {phase.name: phase.seconds for phase in phases}
-    reason, said = loss(phases)
+    reason, said = loss(phases, field.bar)
     status = "slow" if reason else "pass"
     if barred and BAR in field.left_out:
         status, reason = "skip", "no_baseline"

@@ -100,6 +100,7 @@ def test_a_native_kernel_that_sleeps_is_slow(world: World, operation: str) -> No
     found = probed(operation, Spending(world, COSTS | {operation: 5e-3}))
 
     assert (found.status, found.reason) == ("slow", "slower_than_baseline")
+    assert "of the speed of w4a16 (plain)" in found.text
     assert found.metrics["speed_ratio"][0] == pytest.approx(0.4)
 
 
