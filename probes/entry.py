@@ -33,10 +33,9 @@ _DEAD: Final = frozenset({"illegal_instruction", "illegal_memory_access", "launc
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """The contenders by name. `cost`: of native's work. `left_out`: why others are not there. `bar`: which
-    weight-only backend sets it, in words.
+    """The contenders by name. `cost`: of native's work. `left_out`: why others are not there.
 
-    `got` and `want`: a part of what native made, and of what it is to be.
+    `got` and `want`: a part of what native made, and of what it is to be. `bar`: who sets it, in words.
     """
 
     works: dict[str, Work]
