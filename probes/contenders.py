@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 
 from probes import inputs, nvfp4, product, roofline
 from probes.case import Case
-from probes.entry import AGAIN, NATIVE, Entry, Field
+from probes.entry import AGAIN, LAYER, NATIVE, Entry, Field
 from probes.layout import Layout, unswizzle
 from probes.nvfp4 import Nvfp4
 from probes.product import Experts
@@ -66,14 +66,15 @@ def gemm(subject: Charged, case: Case, run: Request) -> Field:
     entry.bar("w4a16_gemm", weight_only, want)
     entry.baseline("bf16", lambda: lambda: linear(values, weights), want)
     entry.baseline("fp8", lambda: _fp8(values, weights), want)
-    entry.baseline("layer", layer, want)
+    entry.baseline(LAYER, layer, want)
     some = torch.linspace(0, m - 1, min(m, _ROWS)).long().to(subject.device)
     return Field(
         works=entry.works,
         cost=roofline.gemm(m, case["n"], case["k"]),
-        got=got[some],
+        got=subject.charge("gemm", lambda: got[some]),
         want=product.gemm(_part(a, some), b, alpha=alpha),
         left_out=entry.left_out,
+        bar=entry.barred,
     )
 
 
@@ -91,15 +92,19 @@ def quantize(subject: Charged, case: Case, run: Request) -> Field:
     multiplier = right.global_scale_multiplier
     packed, scales = entry.native(NATIVE, "quantize", native(values, multiplier))
     entry.native(AGAIN, "quantize", native(values.clone(), multiplier.clone()))
-    held = Nvfp4(
-        packed=packed,
-        scales=_in_rows(scales, layout, right.scales).view(_FP8),
-        global_scale_multiplier=multiplier,
-    )
+
+    def decoded() -> torch.Tensor:
+        held = Nvfp4(
+            packed=packed,
+            scales=_in_rows(scales, layout, right.scales).view(_FP8),
+            global_scale_multiplier=multiplier,
+        )
+        return nvfp4.dequantize(held)[:_ROWS]
+
     return Field(
         works=entry.works,
         cost=roofline.quantize(m, case["k"]),
-        got=nvfp4.dequantize(held)[:_ROWS],
+        got=subject.charge("quantize", decoded),
         want=nvfp4.dequantize(right)[:_ROWS],
         left_out={},
     )
@@ -134,9 +139,10 @@ def moe(subject: Charged, case: Case, run: Request) -> Field:
         cost=roofline.moe(
             tokens, top_k, len(set(ids.flatten().tolist())), hidden, case["intermediate"]
         ),
-        got=got[some],
+        got=subject.charge("moe", lambda: got[some]),
         want=product.moe(values[some], weights, expert_ids=ids[some], expert_weights=shares[some]),
         left_out=entry.left_out,
+        bar=entry.barred,
     )
 
 
@@ -233,5 +239,5 @@ def _part(whole: Nvfp4, rows: torch.Tensor) -> Nvfp4:
 def _in_rows(scales: torch.Tensor, layout: Layout | None, like: torch.Tensor) -> Any:
     told = scales.view(torch.uint8)
     if layout is None:
-        return told
+        return told[: like.shape[0], : like.shape[1]]
     return unswizzle(told, rows=like.shape[0], columns=like.shape[1], layout=layout)

@@ -21,6 +21,9 @@ AGAIN: Final = "again"
 BAR: Final = "w4a16"
 """What native must not lose to."""
 
+LAYER: Final = "layer"
+"""Native with the quantizing of its activation before it, which a layer pays and W4A16 does not."""
+
 _COSINE: Final = 0.9
 """Under it a baseline computes something else; quantizing both activations of an expert to 4 bits leaves more."""
 
@@ -32,7 +35,7 @@ _DEAD: Final = frozenset({"illegal_instruction", "illegal_memory_access", "launc
 class Field:
     """The contenders by name. `cost`: of native's work. `left_out`: why others are not there.
 
-    `got` and `want`: a part of what native made, and of what it is to be.
+    `got` and `want`: a part of what native made, and of what it is to be. `bar`: who sets it, in words.
     """
 
     works: dict[str, Work]
@@ -40,6 +43,7 @@ class Field:
     got: torch.Tensor
     want: torch.Tensor
     left_out: dict[str, str]
+    bar: str = BAR
 
 
 class Entry:
@@ -50,6 +54,7 @@ class Entry:
         self.raw = subject.subject
         self._offers = importlib.import_module(f"probes.subjects.{run.subject}").OFFERS
         self.works: dict[str, Work] = {}
+        self.barred = BAR
         self.left_out: dict[str, str] = {}
 
     def native(self, name: str, operation: str, work: Callable[[], Any]) -> Any:
@@ -85,6 +90,7 @@ class Entry:
             self.baseline(BAR, lambda chosen=backend: make(chosen), want)  # type: ignore[misc]
             if BAR in self.works:
                 del self.left_out[BAR]
+                self.barred = f"{BAR} ({backend})"
                 return
 
     def first(self, operation: str) -> str:

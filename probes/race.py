@@ -11,7 +11,7 @@ from typing import Any, Final
 from probes import clocks, contrast
 from probes.clocks import Clocks, Reading
 from probes.contrast import Contrast
-from probes.entry import AGAIN, BAR, NATIVE, Field
+from probes.entry import AGAIN, BAR, LAYER, NATIVE, Field
 from probes.finding import Finding, Metrics
 from probes.rounds import Length, Series, measured
 from probes.timer import Timer
@@ -101,6 +101,9 @@ def metrics(field: Field, phases: Sequence[Phase], rates: Mapping[str, Any]) -> 
             told[f"{name}_spread"] = (100 * contrast.spread(taken), "percent")
             if (held := phase.against(name)) and name not in (NATIVE, AGAIN):
                 told[f"speed_over_{name}"] = (held.ratio, "ratio")
+        if LAYER in phase.series and BAR in phase.series:
+            paid = median(contrast.pairs(phase.series[BAR], phase.series[LAYER]))
+            told["layer_over_w4a16"] = (math.exp(paid), "ratio")
         seconds = median(phase.series[NATIVE])
         told["rounds"] = (len(phase.series[NATIVE]), "1")
         told |= {"gb_s": (field.cost.moved / seconds / 1e9, "GB/s")}
@@ -117,8 +120,8 @@ def metrics(field: Field, phases: Sequence[Phase], rates: Mapping[str, Any]) -> 
     return found
 
 
-def loss(phases: Sequence[Phase]) -> tuple[str, str]:
-    """Return why native is slow and a sentence on it; "" and what can be said where it is not.
+def loss(phases: Sequence[Phase], bar: str = BAR) -> tuple[str, str]:
+    """Return why native is slow and a sentence on it; "" and what can be said where it is not. `bar`: who sets it.
 
     `throttled` where it loses while heat or power hold the clock down, by no more than the clock lost against the
     fastest that was seen in this race: the lower clock then explains all of it.
@@ -130,7 +133,7 @@ def loss(phases: Sequence[Phase]) -> tuple[str, str]:
         if held is None:
             continue
         said.append(
-            f"{held.ratio:.3f} of the speed of {BAR} ({phase.name}; A/A {100 * held.noise:.1f} %)"
+            f"{held.ratio:.3f} of the speed of {bar} ({phase.name}; A/A {100 * held.noise:.1f} %)"
         )
         if held.slower:
             why = clocks.throttles(phase.readings)
@@ -153,7 +156,7 @@ def finding(
 ) -> Finding:
     """Say what a race comes to. `barred`: whether the operation has a bar, which W4A16 sets."""
     durations = {phase.name: phase.seconds for phase in phases}
-    reason, said = loss(phases)
+    reason, said = loss(phases, field.bar)
     status = "slow" if reason else "pass"
     if barred and BAR in field.left_out:
         status, reason = "skip", "no_baseline"

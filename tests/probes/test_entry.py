@@ -47,6 +47,7 @@ def test_the_first_weight_only_backend_that_works_is_the_bar(entry: Entry) -> No
 
     assert asked == ["broken", "plain"]
     assert list(entry.works) == [BAR]
+    assert entry.barred == "w4a16 (plain)"
     assert entry.left_out == {}
 
 

@@ -16,7 +16,7 @@ from probes.clocks import Clocks
 from probes.finding import Finding
 from probes.request import Request
 from probes.rounds import Length
-from probes.subject import Charged, NotOfferedError
+from probes.subject import Charged, ChargedError, NotOfferedError
 from probes.subjects import reference
 from probes.subjects.reference import Reference
 from probes.suite import test_speed as suite
@@ -100,6 +100,7 @@ def test_a_native_kernel_that_sleeps_is_slow(world: World, operation: str) -> No
     found = probed(operation, Spending(world, COSTS | {operation: 5e-3}))
 
     assert (found.status, found.reason) == ("slow", "slower_than_baseline")
+    assert "of the speed of w4a16 (plain)" in found.text
     assert found.metrics["speed_ratio"][0] == pytest.approx(0.4)
 
 
@@ -111,17 +112,34 @@ def test_the_layer_with_its_quantizing_is_told_beside_the_kernel(world: World) -
     found = probed("gemm", Spending(world, COSTS))
 
     assert found.metrics["burst_layer"][0] == pytest.approx(2000)
+    assert found.metrics["burst_layer_over_w4a16"][0] == pytest.approx(1)
 
 
 def test_wrong_numbers_are_not_timed(world: World) -> None:
     class Wrong(Spending):
         def gemm(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            return -super().gemm(*args, **kwargs)
+            return super().gemm(*args, **kwargs).flip(-1)
 
     found = probed("gemm", Wrong(world, COSTS))
 
     assert (found.status, found.reason) == ("fail", "wrong_numbers")
     assert world.seconds < 0.1
+
+
+@pytest.mark.parametrize("operation", ["gemm", "moe", "quantize"])
+def test_a_shape_that_nobody_asked_for_is_the_packages_fault(world: World, operation: str) -> None:
+    class Scalar(Spending):
+        def gemm(self, *_: Any, **__: Any) -> torch.Tensor:
+            return torch.zeros(())
+
+        def moe(self, *_: Any, **__: Any) -> torch.Tensor:
+            return torch.zeros(())
+
+        def quantize(self, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.zeros(1, 1, dtype=torch.uint8), torch.zeros(7, 7, dtype=torch.uint8)
+
+    with pytest.raises(ChargedError, match=operation):
+        probed(operation, Scalar(world, {}))
 
 
 def test_a_baseline_that_computes_nothing_is_none(world: World) -> None:

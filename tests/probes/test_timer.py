@@ -129,6 +129,21 @@ def test_launches_are_queued_ahead_so_that_a_slow_host_is_not_measured() -> None
     assert gpu.spins > 1  # the first round had begun too early, and was thrown away
 
 
+def test_a_hiccup_of_the_host_is_measured_again_and_does_not_lengthen_the_hold() -> None:
+    gpu, calls = Gpu(host=1e-6), []
+
+    def work() -> None:
+        calls.append(1)
+        gpu.now += 1.0 if len(calls) == 1 else 0.0
+        gpu.queue(5e-6)
+
+    events = on(gpu)
+    held = events._cycles
+
+    assert events.each([work]) == pytest.approx([5e-6])
+    assert (len(calls), events._cycles, events.queued) == (2, held, True)
+
+
 def test_l2_is_flushed_before_each_launch_and_not_within_what_is_timed() -> None:
     gpu = Gpu(host=1e-6)
     events = on(gpu)
