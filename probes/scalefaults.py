@@ -126,12 +126,12 @@ def _suspects(
     for shift in (1, -1):
         whose = "before" if shift > 0 else "after"
         yield (
-            "wrong_scale",
+            "wrong_numbers",
             f"each block has the scale of the one {whose} it",
             below.roll(shift, -1),
         )
         yield (
-            "wrong_scale",
+            "wrong_numbers",
             f"each row has the scales of the one {whose} it",
             below.roll(shift, 0),
         )
