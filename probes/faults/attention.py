@@ -65,7 +65,7 @@ class SecondPageInTheFirst(Planted):
         super().kv_write(cache, keys, values, slots % cache.page_size, **kwargs)
 
 
-@fault("GQ", "kv_cache", "wrong_numbers", probes=BOTH, also=("wrong_scale", "kv_corruption"))
+@fault("GQ", "kv_cache", "wrong_scale", probes=BOTH, also=("wrong_numbers", "kv_corruption"))
 class CacheScaleOfTheKeys(Planted):
     """Values are written with the global scale of the keys."""
 
@@ -108,7 +108,7 @@ class LastTokenForgotten(Planted):
         return super().kv_attend(cache, queries, tables, (lengths - 1).clamp_min(1), **kwargs)
 
 
-@fault("Q", "kv_attend", "wrong_numbers", probes=BOTH, also=("kv_corruption",))
+@fault("Q", "kv_attend", "kv_corruption", probes=BOTH, also=("wrong_numbers",))
 class PagesOutOfOrder(Planted):
     """The table of pages is read backwards."""
 
@@ -123,7 +123,7 @@ class PagesOutOfOrder(Planted):
         return super().kv_attend(cache, queries, tables.flip(-1), lengths, **kwargs)
 
 
-@fault("Q", "kv_attend", "wrong_numbers", probes=BOTH, also=("kv_corruption",))
+@fault("Q", "kv_attend", "kv_corruption", probes=BOTH, also=("wrong_numbers",))
 class HeadsOfTheNextGroup(Planted):
     """Query heads read the keys and values of another group."""
 

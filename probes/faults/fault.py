@@ -78,8 +78,8 @@ ONCE: Final = ("correctness.{}", "correctness_experts.{}")
 AGAIN: Final = tuple(f"correctness_again.{how}.{{}}" for how in ("repeated", "poisoned", "padding"))
 """Probes of an operation that compare numbers."""
 
-STEADY: Final = 2
-"""Calls that go well before what changes from call to call does so: one is watched, and one is judged."""
+STEADY: Final = 1
+"""Calls that go well before what changes from call to call does so."""
 
 FAULTS: Final[dict[str, Fault]] = {}
 """Every fault by name, in the order in which their modules are imported by `probes.faults.catalogue`."""
