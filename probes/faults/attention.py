@@ -8,7 +8,7 @@ import torch
 
 from probes.faults.fault import Planted, fault
 
-BOTH = ("correctness.kv",)
+BOTH = ("correctness_cache.*", "correctness_again.*.kv_*")
 """A cache that is written wrong shows where it is read, and where attention reads it."""
 
 _SAME = ("wrong_numbers", "wrong_scale", "all_zero")
@@ -26,12 +26,12 @@ class HeadOffByOne(Planted):
 
 @fault("Q", "kv_cache", "kv_corruption", probes=BOTH, also=_SAME)
 class KeysAndValuesSwapped(Planted):
-    """Keys are written where values belong, and the other way round."""
+    """Keys lie where values belong, and the other way round."""
 
-    def kv_write(
-        self, cache: Any, keys: torch.Tensor, values: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> None:
-        super().kv_write(cache, values, keys, *args, **kwargs)
+    def kv_write(self, cache: Any, *args: Any, **kwargs: Any) -> None:
+        super().kv_write(cache, *args, **kwargs)
+        cache.packed.copy_(cache.packed.flip(0))
+        cache.scales.copy_(cache.scales.flip(0))
 
 
 @fault("Q", "kv_cache", "kv_corruption", probes=BOTH, also=_SAME)
@@ -65,7 +65,7 @@ class SecondPageInTheFirst(Planted):
         super().kv_write(cache, keys, values, slots % cache.page_size, **kwargs)
 
 
-@fault("GQ", "kv_cache", "wrong_scale", probes=BOTH, also=("kv_corruption", "uninitialised_scale"))
+@fault("GQ", "kv_cache", "wrong_scale", probes=BOTH, also=("wrong_numbers", "kv_corruption"))
 class CacheScaleOfTheKeys(Planted):
     """Values are written with the global scale of the keys."""
 
@@ -108,7 +108,7 @@ class LastTokenForgotten(Planted):
         return super().kv_attend(cache, queries, tables, (lengths - 1).clamp_min(1), **kwargs)
 
 
-@fault("Q", "kv_attend", "kv_corruption", probes=BOTH, also=_SAME)
+@fault("Q", "kv_attend", "kv_corruption", probes=BOTH, also=("wrong_numbers",))
 class PagesOutOfOrder(Planted):
     """The table of pages is read backwards."""
 
@@ -123,7 +123,7 @@ class PagesOutOfOrder(Planted):
         return super().kv_attend(cache, queries, tables.flip(-1), lengths, **kwargs)
 
 
-@fault("Q", "kv_attend", "kv_corruption", probes=BOTH, also=_SAME)
+@fault("Q", "kv_attend", "kv_corruption", probes=BOTH, also=("wrong_numbers",))
 class HeadsOfTheNextGroup(Planted):
     """Query heads read the keys and values of another group."""
 

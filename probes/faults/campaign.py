@@ -8,18 +8,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from probes.faults import clean
 from probes.faults.fault import Fault
 from probes.request import Request
 from probes.subjects.planted import VARIABLE
 
-SUITES: Final = ("correctness", "availability")
-"""The probes that every fault is shown to, so that those it does not concern can be seen to stay green."""
+CONTROLS: Final = ("correctness.silu_quantize", "correctness.mxfp4_gemm")
+"""Probes that every fault is shown to beside those that it concerns, so that they can be seen to stay green."""
 
 _LONGEST: Final = 300.0
 """Seconds for the run of one fault; one that takes longer was not kept from hanging."""
@@ -56,50 +59,71 @@ def run(faults: Sequence[Fault], *, jobs: int, seed: int = 0) -> Iterator[Outcom
 def one(fault: Fault, seed: int = 0) -> Outcome:
     """Run one fault through the suite, by `python -m probes`, as a package is."""
     started = time.monotonic()
+    content, trouble = suite_run(request(fault, seed), {VARIABLE: fault.name})
+    seconds = time.monotonic() - started
+    if trouble:
+        return Outcome(fault=fault, found=(), complaints=(trouble,), seconds=seconds)
+    return judged(fault, content, seconds)
+
+
+def isolated() -> tuple[int, list[str]]:
+    """Run the whole suite on the clean reference: how many results, and what is neither a pass nor a skip."""
+    content, trouble = suite_run(clean.REQUEST, {})
+    if trouble:
+        return 0, [trouble]
+    results = [json.loads(line) for line in content.splitlines()][1:]
+    return len(results), [
+        f"{each['probe']['name']} [{', '.join(each['load'])}]: {each['reason']}: {each['text']}"
+        for each in results
+        if each["status"] not in _QUIET
+    ]
+
+
+def suite_run(asked: Request, variables: Mapping[str, str]) -> tuple[str, str]:
+    """Run the suite in a process of its own; return its results file's content, or why there is none."""
     with tempfile.TemporaryDirectory(prefix="nvfp4-fault-") as folder:
-        results = Path(folder, "results.jsonl")
-        asked = Path(folder, "request.json")
-        request(fault, results, seed).write(asked)
-        environment = {**os.environ, VARIABLE: fault.name, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
+        results, file = Path(folder, "results.jsonl"), Path(folder, "request.json")
+        replace(asked, results=str(results)).write(file)
         try:
             done = subprocess.run(  # noqa: S603 - this interpreter
-                [sys.executable, "-m", "probes", str(asked), "-q"],
-                env=environment,
+                [sys.executable, "-m", "probes", str(file), "-q"],
+                env={**os.environ, **variables, "OMP_NUM_THREADS": "1", "TMPDIR": folder},
                 capture_output=True,
                 text=True,
                 timeout=_LONGEST,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Outcome(
-                fault=fault,
-                found=(),
-                complaints=(f"the run was not over after {_LONGEST:.0f} s",),
-                seconds=time.monotonic() - started,
-            )
-        content = results.read_text(encoding="utf-8") if results.exists() else ""
-    if not content:
-        told = done.stdout.strip()[-300:] + done.stderr.strip()[-300:]
-        return Outcome(fault=fault, found=(), complaints=(f"no results: {told}",), seconds=0.0)
-    return judged(fault, content, time.monotonic() - started)
+            return "", f"the run was not over after {_LONGEST:.0f} s"
+        if not results.exists():
+            return "", f"no results: {done.stdout.strip()[-300:]} {done.stderr.strip()[-300:]}"
+        return results.read_text(encoding="utf-8"), ""
 
 
-def request(fault: Fault, results: Path, seed: int) -> Request:
+def request(fault: Fault, seed: int) -> Request:
     """Return what the run of a fault is asked to do."""
-    told: dict[str, Any] = {
-        "run": fault.name,
-        "stack": "planted",
-        "target": "cpu",
-        "machine": "x86_64",
-        "subject": "planted",
-        "device": "cpu",
-        "results": str(results),
-        "only": (*SUITES, *fault.probes),
-        "seed": seed,
-        "limit": 60.0,
-        "scale": "small",
-    }
-    return Request(**{**told, **fault.asks})
+    only = [name for name in probes() if concerns(fault, name) or name in CONTROLS]
+    told = replace(
+        clean.REQUEST,
+        run=fault.name,
+        stack="planted",
+        subject="planted",
+        only=only,
+        seed=seed,
+        limit=60.0,
+    )
+    return replace(told, **fault.asks)
+
+
+@cache
+def probes() -> tuple[str, ...]:
+    """Return the names of all probes that the suite has for the reference."""
+    return tuple(dict.fromkeys(case.probe for _, case in clean.plan(("",))))
+
+
+def concerns(fault: Fault, probe: str) -> bool:
+    """Say whether a probe is one of those that have to find a fault."""
+    return any(fnmatchcase(probe, pattern) for pattern in fault.probes)
 
 
 def judged(fault: Fault, content: str, seconds: float) -> Outcome:
@@ -117,7 +141,7 @@ def judged(fault: Fault, content: str, seconds: float) -> Outcome:
     found, others = [], 0
     for each in results:
         status, reason, name = each["status"], each["reason"], each["probe"]["name"]
-        hit = name.startswith(fault.probes) and (not fault.where or fault.where in each["load"])
+        hit = concerns(fault, name) and (not fault.where or fault.where in each["load"])
         if hit and reason == fault.reason:
             found.append(name)
         elif status not in _QUIET and not (hit and reason in fault.also):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from probes import e2m1, e4m3, nvfp4
-from probes.faults.fault import Planted, fault
+from probes.faults.fault import STEADY, Planted, fault
 from probes.layout import Layout, swizzle
 
 
@@ -123,8 +123,8 @@ class CodesThatChange(Planted):
 
     def quantize(self, *args: Any, **kwargs: Any) -> Any:
         packed, scales = super().quantize(*args, **kwargs)
-        self.calls = getattr(self, "calls", -1) + 1
-        if self.calls:
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls > STEADY:
             packed = packed.clone()
             packed.view(-1)[self.calls % packed.numel()] ^= 0x11
         return packed, scales

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from probes.faults.fault import Planted, fault
+from probes.faults.fault import STEADY, Planted, fault
 from probes.product import Experts
 from probes.subject import Operand
 
@@ -24,7 +24,7 @@ class EmptyExpertMiscounted(Planted):
         return super().grouped_gemm(a, b, closed, **kwargs)
 
 
-@fault("G", "grouped_gemm", "wrong_numbers", also=("wrong_scale",))
+@fault("G", "grouped_gemm", "wrong_scale", also=("wrong_numbers",))
 class OneScaleForAllExperts(Planted):
     """Every expert is given the global scale of the first."""
 
@@ -96,7 +96,7 @@ class ExpertsThatChange(Planted):
 
     def moe(self, *args: Any, **kwargs: Any) -> Any:
         made = super().moe(*args, **kwargs)
-        self.calls = getattr(self, "calls", -1) + 1
-        if self.calls:
-            made.view(-1)[0] *= 1.0625
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls > STEADY:
+            made[0] *= 1.5
         return made

@@ -8,7 +8,7 @@ import torch
 
 from probes.faults.fault import Planted, fault
 
-_PROBES: Final = ("availability.gemm", "correctness.gemm")
+_PROBES: Final = ("availability.launched.gemm", "correctness.gemm")
 
 
 class Named(Planted):

@@ -46,9 +46,9 @@ class Fault:
     """One fault and what has to come of it.
 
     `letters`: classes of `CLASSES`. `operation`: the one that is wrong. `reason`: what at least one result of the probes
-    `probes` (beginnings of names) has to say. `also`: what others of these may say instead. `where`: a word of the load
-    ("m=17") that alone is hit; every other load has to pass. `asks`: fields of the run's request. `pending`: why no probe
-    finds it yet, "" where one has to. `subject`: the class that is made.
+    `probes` (names; * stands for anything) has to say. `also`: what others of these may say instead. `where`: a word of the load
+    ("m=17") that alone is hit; every other load has to pass. `asks`: fields of the run's request. `subject`: the class that is
+    made.
     """
 
     name: str
@@ -60,7 +60,6 @@ class Fault:
     also: frozenset[str] = frozenset()
     where: str = ""
     asks: Mapping[str, Any] = field(default_factory=dict)
-    pending: str = ""
 
     def __post_init__(self) -> None:
         unknown = ({self.reason} | self.also) - WORDS
@@ -74,6 +73,13 @@ class Fault:
         """What is wrong, in one line: the first of the class's docstring."""
         return (self.subject.__doc__ or "").strip().splitlines()[0]
 
+
+ONCE: Final = ("correctness.{}", "correctness_experts.{}")
+AGAIN: Final = tuple(f"correctness_again.{how}.{{}}" for how in ("repeated", "poisoned", "padding"))
+"""Probes of an operation that compare numbers."""
+
+STEADY: Final = 1
+"""Calls that go well before what changes from call to call does so."""
 
 FAULTS: Final[dict[str, Fault]] = {}
 """Every fault by name, in the order in which their modules are imported by `probes.faults.catalogue`."""
@@ -90,12 +96,13 @@ def fault(
     also: tuple[str, ...] = (),
     where: str = "",
     asks: Mapping[str, Any] | None = None,
-    pending: str = "",
 ) -> Callable[[_T], _T]:
     """Enter a subject class as a fault, named as the class is: `SwappedNibbles` is `swapped-nibbles`.
 
-    Without `probes`, the correctness probes of the operation have to find it.
+    Without `probes`, the correctness probes of the operation have to find it, each load once where `where` names some.
     """
+    again = () if where else AGAIN
+    known = tuple(name.format(operation) for name in (*ONCE, *again))
 
     def enter(subject: _T) -> _T:
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", subject.__name__).lower()
@@ -106,12 +113,11 @@ def fault(
             letters=letters,
             operation=operation,
             reason=reason,
-            probes=probes or (f"correctness.{operation}",),
+            probes=probes or known,
             subject=subject,
             also=frozenset(also),
             where=where,
             asks=asks or {},
-            pending=pending,
         )
         return subject
 

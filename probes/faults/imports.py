@@ -9,7 +9,7 @@ import time
 
 from probes.faults.fault import Planted, fault
 
-_ALL = ("correctness",)
+_ALL = ("correctness.*",)
 
 
 @fault("-", "every", "import_error", probes=_ALL)

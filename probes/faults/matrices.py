@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from probes import e4m3
-from probes.faults.fault import Planted, fault
+from probes.faults.fault import STEADY, Planted, fault
 from probes.layout import unswizzle
 from probes.subject import Operand
 
@@ -109,8 +109,8 @@ class SumsThatChange(Multiplied):
     """A race: the same operands give another product the next time, each within bounds."""
 
     def change(self, made: torch.Tensor) -> torch.Tensor:
-        self.calls = getattr(self, "calls", -1) + 1
-        if self.calls:
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls > STEADY:
             made.view(-1)[0] *= 1.0625
         return made
 
@@ -140,13 +140,22 @@ class AlphaInverse(Planted):
         return super().gemm(a, b, alpha.reciprocal(), **kwargs)
 
 
-@fault("G", "gemm", "uninitialised_scale", also=("wrong_scale", "nondeterministic", "nan_or_inf"))
+@fault("G", "gemm", "stale_output", also=("nan_or_inf",))
 class AlphaOfWhateverWasThere(Planted):
     """The global scale is read from memory that nobody wrote: it depends on what ran before."""
 
     def gemm(self, a: Operand, b: Any, alpha: torch.Tensor, **kwargs: Any) -> Any:
-        self.calls = getattr(self, "calls", 0) + 1
-        return super().gemm(a, b, alpha * (1 + self.calls), **kwargs)
+        never_written = torch.empty(1)
+        told = never_written[0] if never_written.isnan() else alpha
+        return super().gemm(a, b, told, **kwargs)
+
+
+@fault("I", "gemm", "wrong_scale", probes=("correctness_again.compiled.gemm",))
+class WrongWhenCompiled(Multiplied):
+    """Right when it is called, and half of that under torch.compile."""
+
+    def change(self, made: torch.Tensor) -> torch.Tensor:
+        return made / 2 if torch.compiler.is_compiling() else made
 
 
 @fault("H", "gemm", "padding_read", also=("nan_or_inf",))
@@ -161,16 +170,16 @@ class PaddingRead(Planted):
 
 @fault("H", "gemm", "wrong_numbers", also=("wrong_scale",))
 class LastBlocksIgnored(Planted):
-    """The end of K is left out where K is no multiple of 64."""
+    """The end of K is left out where K is no multiple of 32."""
 
     def gemm(self, a: Operand, b: Any, alpha: torch.Tensor, **kwargs: Any) -> Any:
-        whole = a.packed.shape[-1] // 32 * 32
+        whole = a.packed.shape[-1] // 16 * 16
         packed = a.packed.clone()
         packed[..., whole:] = 0
         return super().gemm(replace(a, packed=packed), b, alpha, **kwargs)
 
 
-@fault("I", "gemm", "wrong_scale_layout", also=("wrong_numbers", "nan_or_inf"))
+@fault("I", "gemm", "wrong_scale_layout", also=("wrong_numbers", "all_zero"))
 class SwizzledReadAsLinear(Planted):
     """Scales of A are read row by row, although they lie in tiles."""
 

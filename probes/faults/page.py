@@ -24,13 +24,18 @@ This page is written by `nox -s faults -- --write docs/faults.md`.
 """
 
 
-def written(outcomes: Sequence[Outcome], seeds: int, seconds: float) -> str:
+def written(
+    outcomes: Sequence[Outcome], *, seeds: int, alarms: int, seconds: float, cores: int
+) -> str:
     """Return the page for these outcomes; what was not run is listed as not caught."""
     by_name = {each.fault.name: each for each in outcomes}
     caught = sum(each.caught for each in outcomes)
     lines = [
         _HEAD,
-        f"Last run: {caught} of {len(outcomes)} caught, {seeds} clean runs with another seed each, {seconds:.0f} s.\n",
+        (
+            f"Last run: {caught} of {len(outcomes)} caught, {alarms} false alarms over {seeds} clean runs with another "
+            f"seed each, {seconds:.0f} s with {cores} side by side.\n"
+        ),
         "## Fault by fault\n",
         "| fault | what is wrong | class | operation | reason | found by |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -38,9 +43,7 @@ def written(outcomes: Sequence[Outcome], seeds: int, seconds: float) -> str:
     for fault in FAULTS.values():
         outcome = by_name.get(fault.name)
         found = ", ".join(f"`{name}`" for name in outcome.found) if outcome else ""
-        if fault.pending:
-            found = f"pending: {fault.pending}"
-        elif outcome is None or not outcome.caught:
+        if outcome is None or not outcome.caught:
             found = f"**not caught** {found}".strip()
         letters = ", ".join(fault.letters)
         lines.append(

@@ -69,14 +69,16 @@ class TransposedScales(Planted):
 
     def quantize(self, values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         packed, scales = super().quantize(values, *args, **{**kwargs, "layout": None})
-        turned = scales.t().contiguous().reshape(scales.shape)
+        turned = scales.t().contiguous()
         layout = kwargs["layout"]
         if layout is None:
-            return packed, turned
-        return packed, swizzle(turned, layout=layout)
+            return packed, turned.reshape(scales.shape)
+        right = swizzle(scales, layout=layout)
+        told = swizzle(turned, layout=layout)[: right.numel()]
+        return packed, torch.nn.functional.pad(told, (0, right.numel() - told.numel()))
 
 
-@fault("I", "quantize", "wrong_scale", also=("wrong_scale_layout",))
+@fault("I", "quantize", "wrong_numbers")
 class BlockShiftedByOne(Planted):
     """Each block has the scale of its neighbour."""
 
@@ -150,13 +152,33 @@ class LastBlocksDropped(Planted):
         return packed, placed(scales, kwargs["layout"])
 
 
-@fault("G", "quantize", "uninitialised_scale", also=("wrong_scale", "nondeterministic"))
+@fault("G", "quantize", "uninitialised_scale")
 class ScaleOfWhateverWasThere(Planted):
     """The global scale is read from memory that nobody wrote: it depends on what ran before."""
 
     def quantize(self, values: torch.Tensor, multiplier: torch.Tensor, **kwargs: Any) -> Any:
-        self.calls = getattr(self, "calls", 0) + 1
-        return super().quantize(values, multiplier * (1 + self.calls), **kwargs)
+        never_written = torch.empty(1)
+        packed, scales = super().quantize(values, multiplier, **kwargs)
+        return packed, torch.full_like(scales, e4m3.NAN) if never_written.isnan() else scales
+
+
+@fault("G", "quantize", "wrong_scale", probes=("correctness_again.repeated.quantize",))
+class ScaleOfTheCallBefore(Planted):
+    """The global scale is that of the first call: right for one prompt."""
+
+    def quantize(self, values: torch.Tensor, multiplier: torch.Tensor, **kwargs: Any) -> Any:
+        self.first = getattr(self, "first", multiplier.clone())
+        return super().quantize(values, self.first, **kwargs)
+
+
+@fault("G", "quantize", "wrong_scale", probes=("correctness_scale.multiplier",))
+class BadScaleTaken(Planted):
+    """A global scale that is none, as one that was never loaded may be, gives results that look like any others."""
+
+    def quantize(self, values: torch.Tensor, multiplier: torch.Tensor, **kwargs: Any) -> Any:
+        most = torch.finfo(torch.float32).max
+        told = multiplier.nan_to_num(nan=1.0, posinf=1.0).clamp(min=1.0, max=most)
+        return super().quantize(values, told, **kwargs)
 
 
 @fault("I", "mxfp4_quantize", "wrong_scale")
