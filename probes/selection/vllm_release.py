@@ -67,7 +67,7 @@ RELEASES = (
         asked_for=vllm_scheme.ASKED_FOR,
     ),
     _oracle(
-        (0, 18, 1),
+        (0, 16, 0),
         (0, 20, 0),
         modules=vllm_inline.MODULES,
         kinds=vllm_inline.KINDS,
