@@ -96,6 +96,7 @@ NEEDED: Final = {
     "mxfp4_quantize": ("quantize",),
     "gemm": ("multiply",),
     "w4a16_gemm": ("multiply",),
+    "w4a16_moe": ("multiply",),
     "grouped_gemm": ("multiply",),
     "mxfp4_gemm": ("multiply",),
     "moe": ("multiply",),
