@@ -4,25 +4,16 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from matrix import kept
-from matrix.evidence.fresh import fresh
 
 pytestmark = pytest.mark.install
 
 RELEASE = "0.33.0"
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """The real vLLM, 9 GB."""
-    with fresh(f"vllm=={RELEASE}") as made:
-        yield made.python.parents[1]
 
 
 def ask(place: Path) -> dict[str, Any]:

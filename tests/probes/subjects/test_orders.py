@@ -32,7 +32,7 @@ def test_vllms_order_of_the_scales_of_values_is_undone(columns: int) -> None:
 
 
 def test_tiles_of_groups_lie_where_flashinfers_kernel_looks_for_them() -> None:
-    counts, starts = [5, 0, 130, 16], [0, 8, 8, 140, 156]
+    counts, starts = [0, 5, 130, 16], [0, 0, 8, 140, 156]
     flat = numbers(151, 4)
     made = flashinfer_products._tiles(flat, counts, starts)
     rows = torch.split(flat, counts)

@@ -31,6 +31,10 @@ def test_a_plane_is_the_padded_matrix_of_its_layout(layout: Layout) -> None:
     assert torch.equal(unswizzle(flat, rows=9, columns=6, layout=layout), operand(3, 9, 6).scales)
 
 
+def test_a_plane_has_as_many_dimensions_as_its_codes() -> None:
+    assert scales.plane(scales.swizzled(operand(9, 6), Layout.ROWS_128)).shape == (128, 8)
+
+
 def test_a_plane_in_rows_is_left_as_it_is() -> None:
     assert torch.equal(scales.plane(operand(9, 6)), operand(9, 6).scales)
 
