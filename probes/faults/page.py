@@ -25,7 +25,13 @@ This page is written by `nox -s faults -- --write docs/faults.md`.
 
 
 def written(
-    outcomes: Sequence[Outcome], *, seeds: int, alarms: int, seconds: float, cores: int
+    outcomes: Sequence[Outcome],
+    *,
+    seeds: int,
+    alarms: int,
+    seconds: float,
+    spent: float,
+    cores: int,
 ) -> str:
     """Return the page for these outcomes; what was not run is listed as not caught."""
     by_name = {each.fault.name: each for each in outcomes}
@@ -34,7 +40,7 @@ def written(
         _HEAD,
         (
             f"Last run: {caught} of {len(outcomes)} caught, {alarms} false alarms over {seeds} clean runs with another "
-            f"seed each, {seconds:.0f} s with {cores} side by side.\n"
+            f"seed each, {seconds:.0f} s with {cores} side by side, {spent:.0f} s of processors.\n"
         ),
         "## Fault by fault\n",
         "| fault | what is wrong | class | operation | reason | found by |",

@@ -198,7 +198,14 @@ def test_an_answer_that_is_no_json_is_none(tmp_path: Path) -> None:
 
 
 def test_a_question_on_the_terminal_gets_no_answer(tmp_path: Path) -> None:
-    assert run(lambda: len(os.read(0, 1)), tmp_path, limit=10).answer == 0
+    own, (read, write) = os.dup(0), os.pipe()
+    os.dup2(read, 0)  # a terminal on which nobody types
+    try:
+        assert run(lambda: len(os.read(0, 1)), tmp_path, limit=5).answer == 0
+    finally:
+        os.dup2(own, 0)
+        for each in (own, read, write):
+            os.close(each)
 
 
 def test_a_parent_that_is_killed_takes_the_process_with_it(tmp_path: Path) -> None:

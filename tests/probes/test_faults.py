@@ -132,7 +132,7 @@ def test_what_shows_no_neighbour_shows_nothing() -> None:
 def test_the_page_says_what_was_not_caught() -> None:
     missed = Outcome(fault=ONE, found=(), complaints=("nothing said all_zero",), seconds=1.0)
     caught = Outcome(fault=FAULTS["hang"], found=("correctness.gemm",), complaints=(), seconds=1.0)
-    told = page.written([missed, caught], seeds=3, alarms=0, seconds=1.0, cores=2)
+    told = page.written([missed, caught], seeds=3, alarms=0, seconds=1.0, spent=2.0, cores=2)
     assert "1 of 2 caught" in told
     rows = {row.split("`")[1]: row for row in told.splitlines() if row.startswith("| `")}
     assert rows["zeros-at-one-shape"].endswith("**not caught** |")

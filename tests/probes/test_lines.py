@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from probes import lines
@@ -90,6 +90,7 @@ def test_a_stop_between_two_halves_leaves_none(
     assert read(file) == [{"n": 0}]
 
 
+@example(text="\ud800", kernel="\udc80")
 @given(text=st.text(st.characters(codec=None)), kernel=st.text(st.characters(codec=None)))
 def test_whatever_a_package_says_becomes_one_line_of_json(text: str, kernel: str) -> None:
     found = Finding(status="fail", reason="failed", text=text, kernels=(kernel,), advertised=kernel)
