@@ -71,9 +71,10 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def installs(session: nox.Session) -> None:
-    """Ask a real vLLM what it would choose, and hold it against what is kept: installs one, 14 GB for now."""
+    """Ask a real vLLM what it would choose, hold it against what is kept, run the adapters over it: 14 GB for now."""
     install(session, "tests")
-    session.run("pytest", "tests/e2e/test_select.py", *session.posargs)
+    asked = ("tests/e2e/test_select.py", "tests/e2e/test_adapters.py")
+    session.run("pytest", *asked, *session.posargs)
 
 
 @nox.session

@@ -27,6 +27,13 @@ class _Chosen(NamedTuple):
     path: Path | None
 
 
+class _Lacking(NamedTuple):
+    """One choice and the pieces of its path that cannot be had."""
+
+    chosen: _Chosen
+    pieces: tuple[PieceAnswer, ...]
+
+
 def objections(
     hearing: Hearing, told: Sequence[Chapter], known: Sequence[Contradiction]
 ) -> list[Contradiction]:
@@ -77,25 +84,51 @@ def _join(known: list[Contradiction], one: Contradiction) -> bool:
 def _incomplete(
     hearing: Hearing, chapter: Chapter, chosen: Sequence[_Chosen]
 ) -> Iterator[Contradiction]:
-    found: dict[tuple[str, tuple[PieceAnswer, ...]], list[_Chosen]] = {}
+    """Tell of each path once what lacks wherever it is chosen, and what else does in one environment."""
+    found: dict[str, list[_Lacking]] = {}
     for one in chosen:
         if one.path is None:
             continue
         state, pieces = path_state(one.path, hearing.here, one.environment)
-        lacking = tuple(piece for piece in pieces if piece.available == "no")
         if state.available == "no":
-            found.setdefault((one.path.path, lacking), []).append(one)
-    for (path, lacking), places in found.items():
-        told = "; ".join(f"{piece.piece}: {piece.text}" for piece in lacking) or "a known defect"
-        yield _made(
-            hearing,
-            chapter,
-            "selected-incomplete",
-            f"{_would(hearing, places)}{_LACKS}{told}.",
-            path=path,
-            read=[f"{p.where}: {p.piece}: {p.text}" if p.where else p.text for p in lacking],
-            pieces=[piece.piece for piece in lacking],
-        )
+            lacking = tuple(piece for piece in pieces if piece.available == "no")
+            found.setdefault(one.path.path, []).append(_Lacking(one, lacking))
+    for path, places in found.items():
+        if _common(places) or not any(place.pieces for place in places):
+            yield _statement(hearing, chapter, path, places)
+        else:
+            yield from (_statement(hearing, chapter, path, [place]) for place in places)
+
+
+def _statement(
+    hearing: Hearing, chapter: Chapter, path: str, places: Sequence[_Lacking]
+) -> Contradiction:
+    names = _common(places)
+    common = [piece for piece in places[0].pieces if piece.piece in names]
+    text = _would(hearing, [place.chosen for place in places]) + _LACKS
+    text += "; ".join(map(_told, common)) or "a known defect"
+    for place in places:
+        if more := [piece for piece in place.pieces if piece.piece not in names]:
+            text += f". In {place.chosen.environment} also {'; '.join(map(_told, more))}"
+    every = {piece.piece: piece for place in places for piece in place.pieces}.values()
+    return _made(
+        hearing,
+        chapter,
+        "selected-incomplete",
+        f"{text}.",
+        path=path,
+        read=[f"{p.where}: {_told(p)}" if p.where else p.text for p in every],
+        pieces=[piece.piece for piece in common],
+    )
+
+
+def _common(places: Sequence[_Lacking]) -> set[str]:
+    """Name the pieces that lack in each of `places`."""
+    return set.intersection(*({piece.piece for piece in place.pieces} for place in places))
+
+
+def _told(piece: PieceAnswer) -> str:
+    return f"{piece.piece}: {piece.text}"
 
 
 def _fallbacks(

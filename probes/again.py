@@ -37,13 +37,14 @@ def repeated(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     third = _copies(launch(subject, other))
     wrong, _ = other.judge(third)
     if wrong:
-        return third, _stale(kept, third, wrong), figures
+        stale = _stale(kept, third, wrong)
+        changing = None if stale is not wrong else _by_itself(subject, work, kept)
+        return third, changing or stale, figures
     if _differ(first, kept):
         return kept, Fault("corruption", "a result changed when the next call ran"), figures
     fourth = _copies(launch(subject, work))
-    if _differ(fourth, kept) and (wrong := work.judge(fourth)[0]):
-        return fourth, _stale(third, fourth, wrong), figures
-    return kept, _unlike(work, kept, fourth), figures
+    fault = _unlike(work, kept, fourth)
+    return fourth, _stale(third, fourth, fault) if fault else None, figures
 
 
 def poisoned(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:

@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
 from statistics import median
 from typing import Final
 
@@ -67,13 +69,14 @@ def interval(values: Sequence[float], alpha: float = ALPHA) -> Interval:
     return Interval(ordered[k - 1], median(ordered), ordered[-k])
 
 
+@cache
 def rank(count: int, alpha: float) -> int:
     """Return the largest k for which fewer than k of `count` fair coins fall heads with probability alpha / 2 at most."""
-    sum_, k = 0, 0
-    while k <= count:
-        sum_ += math.comb(count, k)
-        if sum_ > alpha / 2 * 2**count:
-            break
+    # Whole numbers: 2**count is beyond any float from 1024 rounds on.
+    most = Fraction(alpha) / 2 * 2**count
+    ways, below, k = 1, 0, 0
+    while (below := below + ways) <= most:
+        ways = ways * (count - k) // (k + 1)
         k += 1
     return k
 

@@ -137,7 +137,9 @@ def _named(  # noqa: PLR0911, PLR0917 - one arm a kind of fault
         f"relative L2 {error:.3g} (at most {bound:.2g}), cosine {cosine:.6f}, norm ratio {norm:.4g}"
     )
     factor = float((left * right).sum() / right.square().sum().clamp_min(1e-300))
-    if factor > 0 and float((left - factor * right).norm()) <= bound * factor * float(right.norm()):
+    # A single element or row that is off leaves the factor at 1, and is no matter of scale.
+    scaled = factor > 0 and abs(factor - 1) > bound / 2
+    if scaled and _explains(left, factor * right, bound, row_bound):
         return Fault("wrong_scale", f"right but for a factor of {factor:.6g}; {said}")
     if cosine <= -bounds.cosine(bound):
         return Fault("sign_lost", f"every sign is inverted; {said}")

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from probes import e2m1, e4m3, nvfp4
-from probes.fault import Fault, where, zero_rows
+from probes.fault import Fault, where
 from probes.layout import Layout, swizzle
 
 ALIKE: Final = 0.98
@@ -36,11 +36,11 @@ def name(
     told = where(wrong)
     if fault := _plain(got, wrong, unrounded):
         return fault
-    if len(zero_rows(got, want)) == int(wrong.any(-1).sum()):
-        return Fault("all_zero", f"scales of whole rows are zero: {told}")
     for lie, suspect in _layouts(want, layout):
         if _as_laid(raw, suspect):
             return Fault("wrong_scale_layout", lie)
+    if not bool(got[wrong].any()):
+        return Fault("all_zero", f"scales are zero where they may not be: {told}")
     rows = wrong.any(dim=-1)
     for reason, lie, suspect in _suspects(values, multiplier, unrounded):
         if _alike(got[rows], suspect[rows]):

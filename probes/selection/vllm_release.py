@@ -58,16 +58,28 @@ def _oracle(
 _SCHEMES = {**vllm_oracle.KINDS, "dense_w4a16": vllm_scheme.weight_only}
 """Kernel classes for W4A4 layers, and a scheme without a choice for W4A16 ones."""
 
+_LINEAR = {**_SCHEMES, "dense_w4a4": vllm_scheme.dense}
+"""Linear layers choose in their schemes, experts by an oracle."""
+
+_LINEAR_ASKED = {**vllm_scheme.LATER, "dense_w4a4": vllm_scheme.ASKED_FOR["dense_w4a4"]}
+
 RELEASES = (
     _oracle(
         (0, 12, 0),
-        (0, 13, 0),
+        (0, 15, 0),
         modules=vllm_scheme.MODULES,
         kinds=vllm_scheme.KINDS,
         asked_for=vllm_scheme.ASKED_FOR,
     ),
     _oracle(
-        (0, 18, 1),
+        (0, 15, 1),
+        (0, 16, 0),
+        modules=vllm_scheme.MODULES,
+        kinds=_LINEAR,
+        asked_for=_LINEAR_ASKED,
+    ),
+    _oracle(
+        (0, 16, 0),
         (0, 20, 0),
         modules=vllm_inline.MODULES,
         kinds=vllm_inline.KINDS,

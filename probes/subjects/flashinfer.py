@@ -88,7 +88,7 @@ def make(device: torch.device) -> Subject:
 
 
 class FlashInfer:
-    """FlashInfer's functions by `probes.subject`'s names; a backend is called as FlashInfer calls it."""
+    """FlashInfer's functions by `probes.subject`'s names, its backends by its own."""
 
     name = "flashinfer"
 
@@ -99,7 +99,10 @@ class FlashInfer:
         self, values: torch.Tensor, multiplier: torch.Tensor, *, layout: Layout | None, backend: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Subject`."""
-        return _quantized("fp4_quantize", (values, multiplier.reshape(1)), layout, backend)
+        run = package.function("flashinfer", "fp4_quantize")
+        given = _placed(layout) | _backend(run, {"backend": backend})
+        packed, made = run(values, multiplier.reshape(1), **given)
+        return _bytes(packed, made, layout)
 
     def silu_quantize(
         self,
@@ -166,6 +169,18 @@ class FlashInfer:
     ) -> torch.Tensor:
         """See `Subject`."""
         return flashinfer_experts.run(hidden, experts, expert_ids, expert_weights, backend)
+
+    def w4a16_moe(
+        self,
+        hidden: torch.Tensor,
+        experts: Any,
+        *,
+        expert_ids: torch.Tensor,
+        expert_weights: torch.Tensor,
+        backend: str,
+    ) -> torch.Tensor:
+        """See `Subject`."""
+        raise NotOfferedError("weight-only experts of FlashInfer are not called here")
 
     def kv_cache(
         self,
@@ -271,14 +286,6 @@ class FlashInfer:
         package.settle(self.device)
 
 
-def _quantized(
-    name: str, arguments: tuple[torch.Tensor, ...], layout: Layout | None, backend: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    run = package.function("flashinfer", name)
-    packed, made = run(*arguments, **_placed(layout), **_backend(run, {"backend": backend}))
-    return _bytes(packed, made, layout)
-
-
 def _backend(run: Any, given: dict[str, Any]) -> dict[str, Any]:
     """Leave out the backend "cuda" where a release has no other. Raises NotOfferedError for another there."""
     if "backend" in package.parameters(run):
@@ -288,7 +295,7 @@ def _backend(run: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "backend"}
 
 
-def _placed(layout: Layout | None) -> dict[str, bool]:
+def _placed(layout: Layout | None) -> dict[str, Any]:
     swizzled = layout is not None
     return {"is_sf_swizzled_layout": swizzled, "is_sf_8x4_layout": layout is Layout.ROWS_8}
 

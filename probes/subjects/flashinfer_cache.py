@@ -18,6 +18,9 @@ from probes.subjects import package
 WRITERS: Final = ("append", "kv_quantize")
 """`nvfp4_quantize_append_paged_kv_cache_with_slot_mapping`, and `nvfp4_kv_quantize` whose output is laid into the pages here."""
 
+_PLACES: Final = ("flashinfer.quantization", "flashinfer.quantization.fp4_quantization")
+"""Where the functions of one tensor stand: they were exported later than made."""
+
 READERS: Final = ("fa2", "xqa")
 _WORKSPACE: Final = 128 << 20
 
@@ -59,7 +62,7 @@ def write(
 ) -> None:
     """Write (T, heads, head size) to `slots`, int64 (T,)."""
     if backend == "kv_quantize":
-        run = package.function("flashinfer.quantization", "nvfp4_kv_quantize")
+        run = package.first(_PLACES, "nvfp4_kv_quantize")
         pages, places = slots // cache.data[0].shape[1], slots % cache.data[0].shape[1]
         for index, each in enumerate((keys, values)):
             packed, made = run(each.reshape(-1, each.shape[-1]), cache.inverses[index])
@@ -74,7 +77,7 @@ def write(
 
 def read(cache: Cache, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Read `slots` back by `nvfp4_kv_dequantize`: keys and values (T, heads, head size)."""
-    run = package.function("flashinfer.quantization", "nvfp4_kv_dequantize")
+    run = package.first(_PLACES, "nvfp4_kv_dequantize")
     places = cache.data[0].shape[1]
     made = []
     for data, told, inverse in zip(cache.data, cache.scales, cache.inverses, strict=True):

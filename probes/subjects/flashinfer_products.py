@@ -191,9 +191,8 @@ def _tiles(flat: torch.Tensor, counts: list[int], starts: list[int]) -> torch.Te
     first = [(start + group * (high - 1)) // high for group, start in enumerate(starts)]
     made = flat.new_zeros(first[-1] * high, wide)
     for part, tile in zip(torch.split(flat, counts), first, strict=False):
-        if part.shape[0]:
-            placed = swizzle(part, layout=Layout.ROWS_128).reshape(-1, wide)
-            made[tile * high : tile * high + placed.shape[0]] = placed
+        placed = swizzle(part, layout=Layout.ROWS_128).reshape(-1, wide)
+        made[tile * high : tile * high + placed.shape[0]] = placed
     return made
 
 

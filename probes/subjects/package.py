@@ -76,7 +76,7 @@ def known(called: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def capability(device: torch.device) -> int:
     """Return a device's compute capability as a number: 12.1 is 121."""
-    major, minor = torch.cuda.get_device_capability(device)
+    major, minor = (int(part) for part in torch.cuda.get_device_capability(device))
     return major * 10 + minor
 
 

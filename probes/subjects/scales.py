@@ -40,9 +40,8 @@ def grouped(scales: torch.Tensor, rows: list[int]) -> torch.Tensor:
     parts = [
         swizzle(part, layout=Layout.ROWS_128).reshape(-1, wide)
         for part in torch.split(scales, rows)
-        if part.shape[0]
     ]
-    return torch.cat(parts) if parts else scales.new_empty(0, wide)
+    return torch.cat(parts)
 
 
 def starts(rows: list[int], multiple: int = 1) -> list[int]:

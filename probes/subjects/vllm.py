@@ -24,6 +24,7 @@ OFFERS: Final[Offers] = {
     "grouped_gemm": ("cutlass",),
     "moe": ("cutlass",),
     "w4a16_gemm": ("marlin",),
+    "w4a16_moe": ("marlin",),
     "mxfp4_quantize": ("cutlass",),
     "mxfp4_gemm": ("cutlass", "qutlass"),
     "kv_cache": ("vllm",),
@@ -100,6 +101,8 @@ class Vllm:
         """See `Subject`: what the layers do in `process_weights_after_loading`."""
         if operation == "w4a16_gemm":
             return vllm_marlin.prepare(weights, self.device)
+        if operation == "w4a16_moe":
+            return vllm_marlin.prepare_experts(weights)
         if operation == "moe":
             return vllm_experts.prepare(weights, fill=fill)
         return scales.swizzled(weights, Layout.ROWS_128, fill=fill)
@@ -140,6 +143,18 @@ class Vllm:
     ) -> torch.Tensor:
         """See `Subject`."""
         return vllm_experts.run(hidden, experts, expert_ids, expert_weights)
+
+    def w4a16_moe(
+        self,
+        hidden: torch.Tensor,
+        experts: Any,
+        *,
+        expert_ids: torch.Tensor,
+        expert_weights: torch.Tensor,
+        backend: str,
+    ) -> torch.Tensor:
+        """See `Subject`."""
+        return vllm_marlin.run_experts(hidden, experts, expert_ids, expert_weights)
 
     def mxfp4_quantize(
         self, values: torch.Tensor, *, layout: Layout | None, backend: str
@@ -204,7 +219,7 @@ class Vllm:
     def advertised(self, operation: str, backend: str) -> str:
         """See `Subject`: what its dispatchers ask before they choose these kernels."""
         number = package.capability(self.device)
-        if operation == "w4a16_gemm":
+        if operation.startswith("w4a16"):
             supported = package.function(vllm_marlin.UTILITIES, "is_fp4_marlin_supported")
             return package.said("is_fp4_marlin_supported()", supported)
         name = "cutlass_scaled_mm_supports_fp4"

@@ -2,7 +2,7 @@
 
 A page is K data, K scales, V data, V scales, each for all heads and places. Scales of K are in rows; those of V are in the order
 of TensorRT-LLM's attention kernels for 10x, four places interleaved, whatever the GPU. Sources:
-`csrc/libtorch_stable/nvfp4_kv_cache_kernels.cu`, `vllm/utils/torch_utils.py` (`nvfp4_split_data_scale`).
+`csrc/libtorch_stable/nvfp4_kv_cache_kernels.cu`, `vllm/utils/torch_utils.py` (`nvfp4_split_data_scale`). Of 9 bytes 8 are data.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from probes import nvfp4
 from probes.subject import NotOfferedError
 from probes.subjects import package
 
+DEQUANTIZE: Final = ("flashinfer.quantization", "flashinfer.quantization.fp4_quantization")
+"""Where FlashInfer's `nvfp4_kv_dequantize` stands: it was exported later than made."""
+
 _INTERLEAVED: Final = 4
 """Places whose V scales are interleaved."""
+
+
+_MULTIPLE: Final = _INTERLEAVED * nvfp4.BLOCK
+"""Head sizes for which that order stays within its four places; the writer checks for multiples of 16 alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,8 @@ def empty(
     if "nvfp4" not in get_args(package.function("vllm.config.cache", "CacheDType")):
         raise NotOfferedError("this release of vLLM has no KV cache of type nvfp4")
     pages, places, heads, size = shape
+    if size % _MULTIPLE:
+        raise NotOfferedError(f"V's scales take heads of multiples of {_MULTIPLE}, not of {size}")
     each = size // 2 + size // nvfp4.BLOCK
     first, second = (one.reciprocal().reshape(1) for one in multipliers)
     return Cache(
@@ -57,16 +66,17 @@ def write(cache: Cache, keys: torch.Tensor, values: torch.Tensor, slots: torch.T
 
 def read(cache: Cache, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Read `slots` back by FlashInfer's kernel: keys and values (T, heads, head size). vLLM has none of its own for it."""
-    decode = package.function("flashinfer.quantization", "nvfp4_kv_dequantize")
-    split = package.function("vllm.utils.torch_utils", "nvfp4_split_data_scale")
-    places = cache.pages.shape[2]
+    decode = package.first(DEQUANTIZE, "nvfp4_kv_dequantize")
+    pages, both, places, full = cache.pages.shape
+    heads = both // 2
     made = []
     for index, side in enumerate(cache.pages.tensor_split(2, dim=1)):
-        data, scales = split(side)
-        told = scales.view(torch.uint8)
+        codes, scales = side.flatten(1).tensor_split((heads * places * full // 9 * 8,), dim=1)
+        told = scales.reshape(pages, heads, places, full // 9)
         if index:
             told = _in_rows(told)
-        picked = [each[slots // places, :, slots % places] for each in (data, told)]
+        whole = (codes.reshape(pages, heads, places, -1), told)
+        picked = [each[slots // places, :, slots % places] for each in whole]
         flat = [each.flatten(0, 1).contiguous() for each in picked]
         values = decode(flat[0], flat[1], cache.inverses[index], output_dtype=cache.dtype)
         made.append(values.reshape(*picked[0].shape[:2], -1))

@@ -221,7 +221,7 @@ def _grouped_gemm(subject: Subject, backend: str) -> str:
     return _product(got, want)
 
 
-def _moe(*, gate_first: bool) -> Check:
+def _moe(operation: str, *, gate_first: bool) -> Check:
     def check(subject: Subject, backend: str) -> str:
         count, hidden_size, inner, tokens = 4, 256, 128, 5
         hidden = _values(tokens, hidden_size, seed=6)
@@ -241,8 +241,9 @@ def _moe(*, gate_first: bool) -> Check:
             "expert_ids": chosen.indices.to(torch.int32),
             "expert_weights": chosen.values.softmax(dim=-1),
         }
-        prepared = subject.prepare("moe", experts, backend=backend)
-        got = subject.moe(hidden.clone(), prepared, **routed, backend=backend)
+        prepared = subject.prepare(operation, experts, backend=backend)
+        run = subject.moe if operation == "moe" else subject.w4a16_moe
+        got = run(hidden.clone(), prepared, **routed, backend=backend)
         return _near(got, product.moe(hidden, experts, **routed))
 
     return check
@@ -302,7 +303,11 @@ CHECKS: Final[dict[str, dict[str, Check]]] = {
     "w4a16_gemm": {"": _weight_only},
     "mxfp4_gemm": {"": _mxfp4_gemm},
     "grouped_gemm": {"": _grouped_gemm},
-    "moe": {"gate-first": _moe(gate_first=True), "up-first": _moe(gate_first=False)},
+    "moe": {
+        "gate-first": _moe("moe", gate_first=True),
+        "up-first": _moe("moe", gate_first=False),
+    },
+    "w4a16_moe": {"": _moe("w4a16_moe", gate_first=True)},
     "kv_cache": {"": _kv_cache},
     "kv_attend": {"": _kv_attend},
 }

@@ -203,6 +203,13 @@ def _repack(given: Given) -> torch.Tensor:
     return torch.zeros(given["size_k"] // 16, given["size_n"] * 2, dtype=torch.int32)
 
 
+def _fused(given: Given) -> torch.Tensor:
+    made: torch.Tensor | None = given.get("c_or_none")
+    if made is None:
+        made = torch.empty(given["size_m"] * given["top_k"], given["size_n"], dtype=torch.bfloat16)
+    return made.zero_()
+
+
 def _marlin(given: Given) -> torch.Tensor:
     """Return zeros: Marlin's permutations are not modelled, the call is."""
     return torch.zeros(given["size_m"], given["size_n"], dtype=given["a"].dtype)
@@ -226,6 +233,9 @@ MODELS: dict[tuple[str, str], Callable[[Given], Any]] = {
     ("_C", "gptq_marlin_repack"): _repack,
     ("vllm", "marlin_gemm"): _marlin,
     ("_moe_C", "shuffle_rows"): _rows,
+    ("_moe_C", "moe_align_block_size"): lambda _given: None,
+    ("_moe_C", "moe_sum"): lambda given: given["output"].copy_(given["input"].sum(1)) and None,
+    ("_moe_C", "moe_wna16_marlin_gemm"): _fused,
     ("_C_cache_ops", "reshape_and_cache_flash"): _cache,
     ("_qutlass_C", "matmul_nvf4_bf16_tn"): _qutlass,
     ("_qutlass_C", "matmul_mxf4_bf16_tn"): _qutlass_mxfp4,

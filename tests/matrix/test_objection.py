@@ -148,11 +148,23 @@ def test_a_choice_that_lacks_a_piece_is_told_with_the_environment_where_it_does(
     assert one.read[0] == "vllm 1.0, flashinfer-python 1.0; asked on aarch64"
 
 
-def test_what_lacks_in_both_environments_is_told_once_where_it_is_the_same() -> None:
-    found = told(chosen("Cutlass"))
-    assert [one.pieces for one in found] == [("vllm.gemm", "flashinfer.mm"), ("vllm.gemm",)]
-    assert "in slim," in found[0].text
-    assert "in devel," in found[1].text
+def test_what_lacks_in_both_environments_is_told_once_and_what_else_lacks_in_one() -> None:
+    (one,) = told(chosen("Cutlass"))
+    assert one.pieces == ("vllm.gemm",)
+    assert one.text == (
+        "vllm 1.0 chooses Cutlass on sm121 in slim and devel, and it is not complete there: "
+        "vllm.gemm: no image that sm121 can load. In slim also flashinfer.mm: "
+        "source; needs nvcc and ninja, which pip does not bring."
+    )
+    assert "flashinfer-python.whl: flashinfer.mm: source" in one.read[2]
+
+
+def test_two_paths_that_lack_something_are_told_apart() -> None:
+    found = told(chosen("FlashInfer"), chosen("Cutlass"))
+    assert [(one.path, one.pieces) for one in found] == [
+        ("vllm.flashinfer", ("flashinfer.mm",)),
+        ("vllm.cutlass", ("vllm.gemm",)),
+    ]
 
 
 def test_a_complete_choice_is_none() -> None:
@@ -165,9 +177,7 @@ def test_the_wheels_reading_gets_the_choice_as_a_second_one() -> None:
     found = told(chosen("Cutlass"), None, KNOWN)
     assert len(found) == 1
     assert found[0].kind == "declared-not-compiled"
-    assert found[0].text.endswith(
-        "vllm 1.0 chooses Cutlass on sm121 in slim. vllm 1.0 chooses Cutlass on sm121 in devel."
-    )
+    assert found[0].text == f"{KNOWN.text} vllm 1.0 chooses Cutlass on sm121 in slim and devel."
     assert found[0].read[:2] == ("the wheel", "vllm 1.0, flashinfer-python 1.0; asked on aarch64")
     assert "flashinfer-python.whl: flashinfer.mm: source; needs nvcc" in found[0].read[3]
 

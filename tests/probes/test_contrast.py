@@ -124,6 +124,12 @@ def test_the_rank_is_the_largest_that_the_rate_allows(count: int, expected: int)
     assert below <= contrast.ALPHA / 2 < below + math.comb(count, k) / 2**count
 
 
+def test_thousands_of_rounds_have_a_rank_as_well() -> None:
+    # The normal approximation is within one of the binomial there: n/2 - 3.719 * sqrt(n)/2.
+    assert contrast.rank(10_000, 2e-4) == pytest.approx(5000 - 3.719 * 50, abs=1.5)
+    assert contrast.contrast([1.1] * 2500, [1.1] * 2500, [1.0] * 2500).slower
+
+
 def test_too_few_rounds_bound_nothing_and_accuse_nobody() -> None:
     found = contrast.contrast([2.0] * 13, [2.0] * 13, [1.0] * 13)
 

@@ -70,6 +70,17 @@ def test_an_operand_that_is_read_wrongly_is_named(index: int, side: str) -> None
     assert side in found[1] or reason == "sign_lost"
 
 
+def test_one_element_is_found_in_a_row_so_long_that_it_hides_there() -> None:
+    want = torch.randn(4, 4096, generator=inputs.generator(1))
+    got = want.to(torch.bfloat16)
+    assert judge.product(got, want)[0] is None
+    got[2, 9] += 0.4
+    fault, figures = judge.product(got, want)
+    assert figures["relative_l2_worst_row"][0] < bounds.ROW * bounds.product(torch.bfloat16)
+    assert fault is not None
+    assert "row 2 of 4" in fault.text
+
+
 def test_zeros_are_told_all_of_them_or_in_rows() -> None:
     assert told(torch.zeros_like(WANT)) == ("all_zero", "every element is zero")
     got = WANT.clone()

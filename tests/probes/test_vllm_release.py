@@ -8,7 +8,17 @@ from probes.selection.vllm_release import RELEASES, Release, adapter, known
 
 @pytest.mark.parametrize(
     "version",
-    ["0.12.0", "0.19.1", "0.20.2", "0.27.1", "0.33.0", "0.33.0.post1", "0.33.1", "0.33.0+cu129"],
+    [
+        "0.12.0",
+        "0.16.0",
+        "0.19.1",
+        "0.20.2",
+        "0.27.1",
+        "0.33.0",
+        "0.33.0.post1",
+        "0.33.1",
+        "0.33.0+cu129",
+    ],
 )
 def test_a_known_release_has_an_adapter(version: str) -> None:
     found = adapter(version)
@@ -21,7 +31,7 @@ def test_a_known_release_has_an_adapter(version: str) -> None:
     [
         "0.34.0",
         "0.20.1",
-        "0.13.0",
+        "0.15.0",
         "0.11.2",
         "0.33",
         "0.33.1rc1",
@@ -35,7 +45,7 @@ def test_any_other_is_not_guessed_at(version: str) -> None:
 
 
 def test_a_message_can_name_what_is_known_without_a_seam() -> None:
-    assert known() == "0.12.0 up to 0.13.0, 0.18.1 up to 0.20.0, 0.20.2 up to 0.34.0"
+    assert known() == "0.12.0 up to 0.15.0, 0.15.1 up to 0.20.0, 0.20.2 up to 0.34.0"
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -52,6 +52,7 @@ def test_every_word_begins_the_wait_anew(tmp_path: Path) -> None:
 def test_a_compiler_at_work_is_no_silence(tmp_path: Path) -> None:
     clock, compiling = Clock(), [True]
     watchdog = Watchdog(tmp_path / "log", 10.0, lambda: 0.0, clock, lambda: compiling[0])
+    assert watchdog.quiet() == 0
     clock.now = 1000.0
     assert watchdog.verdict(tuning=True) == ""
     compiling[0] = False

@@ -261,7 +261,7 @@ def test_another_stack_is_locked_and_exit_1_where_it_does_not_qualify(
     assert "vllm[flashinfer]==0.11.0 does not qualify: gemm, moe on aarch64: broken" in err
     assert resolver.asked[0][0].requirements == ("vllm[flashinfer]==0.11.0",)
     assert FILE.exists()
-    assert command("pins", *LOCK, "--stack", "vllm==0.25.1")[0] == 0
+    assert command("pins", *LOCK, "--stack", "vllm==0.32.0")[0] == 0
 
 
 def test_a_stack_by_hand_is_locked_with_its_pins_over_what_packages_require(
