@@ -225,19 +225,16 @@ apart(work, Path({str(tmp_path)!r}), limit=60)
 
 
 def test_a_stop_ends_the_process_and_goes_on_up(tmp_path: Path) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     def work() -> None:
         (tmp_path / "child").write_text(str(os.getpid()), encoding="ascii")
-        os.kill(os.getppid(), signal.SIGUSR1)
+        os.kill(os.getppid(), signal.SIGINT)  # at once: it must not be lost in what follows a fork
         time.sleep(60)
 
-    before = signal.signal(signal.SIGUSR1, stop)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             run(work, tmp_path)
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGINT, before)
     assert not alive(int((tmp_path / "child").read_text(encoding="ascii")))
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
