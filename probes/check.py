@@ -21,6 +21,8 @@ Probe = Callable[[Charged, Case, Request], Finding]
 _F = TypeVar("_F", bound=Callable[..., Finding])
 _MARK: Final = "nvfp4_check"
 _HERE: Final = Path(__file__).parent
+_NOT_SHARED: Final = frozenset({"faults", "selection", "suite"})
+"""Folders whose code is not every probe's: a probe's own file is hashed beside what is shared."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def cases(name: str, found: Check, offers: Offers, request: Request) -> list[Cas
 @cache
 def digest(suite_file: str) -> str:
     """Hash a probe's code: the file it stands in, and all that every probe shares. A changed check is another one."""
-    shared = sorted(file for file in _HERE.glob("*.py"))
+    shared = sorted(
+        file for file in _HERE.rglob("*.py") if file.relative_to(_HERE).parts[0] not in _NOT_SHARED
+    )
     content = hashlib.sha256()
     for file in (*shared, Path(suite_file)):
         content.update(file.read_bytes().replace(b"\r\n", b"\n"))

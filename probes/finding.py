@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 STATUSES: Final = ("pass", "fallback", "slow", "fail", "skip", "error", "missing")
 """The closed list that results know (matrix/verdict.py)."""
@@ -24,6 +24,10 @@ UNITS: Final = (
     "1", "req", "tok", "s", "ms", "us", "req/s", "tok/s", "TFLOP/s", "TB/s", "GB/s", "ratio", "percent", "B", "MHz", "W", "C",
 )  # fmt: skip
 """Units of metrics (matrix/result.py)."""
+
+_SKIPS: Final = frozenset({"not_offered", "too_small", "no_baseline", "not_proven"})
+_HARNESS: Final = frozenset({"harness_error", "killed", "no_gpu", "driver_too_old", "runner_lost"})
+_FALLBACKS: Final = frozenset({"weight_only_fallback", "emulation_fallback"})
 
 Metrics = Mapping[str, tuple[float, str]]
 """Number and unit by name, as `Result.metrics` of matrix/result.py holds them."""
@@ -82,3 +86,15 @@ class Finding:
         if not self.kernels and "kernels-unproven" not in self.marks:
             return "no kernel is named, and it is not marked kernels-unproven"
         return ""
+
+
+def refused(reason: str, text: str, **more: Any) -> Finding:
+    """Make the finding of what is no pass; whose fault it is follows from the reason. `more`: other fields of it."""
+    status = "fail"
+    if reason in _SKIPS:
+        status = "skip"
+    elif reason in _HARNESS:
+        status = "error"
+    elif reason in _FALLBACKS:
+        status = "fallback"
+    return Finding(status=status, reason=reason, text=text, **more)

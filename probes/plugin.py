@@ -18,8 +18,7 @@ from probes import conditions, lines, watch
 from probes.apart import DEFECT, Ending, apart
 from probes.case import Case
 from probes.check import cases, checked, digest
-from probes.finding import Finding
-from probes.judge import refused
+from probes.finding import Finding, refused
 from probes.reason import of_death, of_device, of_exception, of_text, words
 from probes.request import Request
 from probes.subject import Charged, ChargedError, NotOfferedError

@@ -1,7 +1,7 @@
 """What is under test: one package's NVFP4 operations, each with its backends, under names of this project.
 
 A subject is an adapter: it imports its package when it is made, never before, so that what could be planned is known without
-the package. Every operation says what it takes in the terms of `probes.nvfp4`; an adapter turns that into what its
+the package. Every operation says what it takes in the terms of `probes.reference.nvfp4`; an adapter turns that into what its
 package wants (an inverse for a multiplier, another layout) and back, and adds nothing else.
 """
 
@@ -16,7 +16,7 @@ from probes.reason import of_exception, words
 if TYPE_CHECKING:
     import torch
 
-    from probes.layout import Layout
+    from probes.reference.layout import Layout
 
 _T = TypeVar("_T")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from probes import e2m1, e4m3, nvfp4
 from probes.faults.fault import STEADY, Planted, fault
-from probes.layout import Layout, swizzle
+from probes.reference import e2m1, e4m3, nvfp4
+from probes.reference.layout import Layout, swizzle
 
 
 def quantized(

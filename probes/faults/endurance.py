@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from probes import xid
+from probes.endurance import xid
 from probes.faults.fault import Planted, fault
 
 _LATE: Final = 40

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from probes.faults.fault import STEADY, Planted, fault
-from probes.product import Experts
+from probes.reference.product import Experts
 from probes.subject import Operand
 
 

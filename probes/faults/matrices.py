@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from probes import e4m3
 from probes.faults.fault import STEADY, Planted, fault
-from probes.layout import unswizzle
+from probes.reference import e4m3
+from probes.reference.layout import unswizzle
 from probes.subject import Operand
 
 ONE = 17

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import torch
 
-from probes import clocks
-from probes.clocks import Reading
 from probes.faults.fault import Planted, fault
+from probes.speed import clocks
+from probes.speed.clocks import Reading
 
 _PROBES: Final = ("speed.gemm",)
 _LONGER: Final = 0.004

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from probes import nvfp4
-from probes.nvfp4 import Nvfp4
+from probes.reference import nvfp4
+from probes.reference.nvfp4 import Nvfp4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import torch
 
-from probes import mxfp4
-from probes.layout import Layout
+from probes.reference import mxfp4
+from probes.reference.layout import Layout
 from probes.subject import NotOfferedError, Offers, Operand, Subject
 from probes.subjects import (
     flashinfer_cache,

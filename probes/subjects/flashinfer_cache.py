@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from probes import nvfp4
+from probes.reference import nvfp4
 from probes.subject import NotOfferedError
 from probes.subjects import package
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import torch
 
-from probes import nvfp4
-from probes.layout import Layout, padded, swizzle
+from probes.reference import nvfp4
+from probes.reference.layout import Layout, padded, swizzle
 from probes.subject import NotOfferedError, Operand
 from probes.subjects import package, scales
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import torch
 
-from probes import mxfp4, nvfp4, product
-from probes.layout import Layout, swizzle, unswizzle
-from probes.mxfp4 import Mxfp4
-from probes.nvfp4 import Nvfp4
+from probes.reference import mxfp4, nvfp4, product
+from probes.reference.layout import Layout, swizzle, unswizzle
+from probes.reference.mxfp4 import Mxfp4
+from probes.reference.nvfp4 import Nvfp4
 from probes.subject import NotOfferedError, Offers, Operand, Subject
 from probes.subjects.cache import Cache
 
@@ -42,7 +42,7 @@ def make(device: torch.device) -> Subject:
 
 
 class Reference:
-    """Every operation by `probes.nvfp4` and `probes.product`, named to the profiler as a native kernel is."""
+    """Every operation by `probes.reference.nvfp4` and `probes.reference.product`, named to the profiler as a native kernel is."""
 
     name = "reference"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from probes import nvfp4
-from probes.layout import Layout, padded, swizzle
-from probes.nvfp4 import Nvfp4
+from probes.reference import nvfp4
+from probes.reference.layout import Layout, padded, swizzle
+from probes.reference.nvfp4 import Nvfp4
 from probes.subject import Operand
 
 

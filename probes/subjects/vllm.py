@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from probes.layout import Layout, padded
+from probes.reference.layout import Layout, padded
 from probes.selection.stated import Gpu
 from probes.selection.vllm_release import adapter
 from probes.subject import NotOfferedError, Offers, Operand, Subject

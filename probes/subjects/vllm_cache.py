@@ -12,7 +12,7 @@ from typing import Final, get_args
 
 import torch
 
-from probes import nvfp4
+from probes.reference import nvfp4
 from probes.subject import NotOfferedError
 from probes.subjects import package
 

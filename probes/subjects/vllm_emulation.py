@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import torch
 
-from probes import e2m1, nvfp4
-from probes.layout import Layout
+from probes.reference import e2m1, nvfp4
+from probes.reference.layout import Layout
 from probes.subject import NotOfferedError, Offers, Operand, Subject
 from probes.subjects import package, scales
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import torch
 
-from probes.layout import Layout
-from probes.product import Experts
+from probes.reference.layout import Layout
+from probes.reference.product import Experts
 from probes.subject import Operand
 from probes.subjects import package, scales
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from probes import product
+from probes.reference import product
 from probes.subject import Operand
 from probes.subjects import package, scales
 

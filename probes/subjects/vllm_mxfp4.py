@@ -6,8 +6,8 @@ from typing import Final
 
 import torch
 
-from probes import mxfp4
-from probes.layout import Layout, padded
+from probes.reference import mxfp4
+from probes.reference.layout import Layout, padded
 from probes.subject import NotOfferedError, Operand
 from probes.subjects import package, scales
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probes import judge, watch
+from probes import watch
 from probes.case import Case
 from probes.check import Load, Loads, each
-from probes.finding import Finding
-from probes.making import MAKERS, make, representative
+from probes.correctness.making import MAKERS, make, representative
+from probes.correctness.work import launch
+from probes.finding import Finding, refused
 from probes.request import Request
 from probes.subject import Charged, ChargedError
-from probes.work import launch
 
 
 def _loads(operation: str) -> Loads:
@@ -33,11 +33,11 @@ def test_launched(subject: Charged, case: Case, run: Request) -> Finding:
     try:
         _, kernels = watch.kernels(lambda: launch(subject, work), subject.device)
     except ChargedError as error:
-        return judge.refused(error.reason, f"{error}; {told}", advertised=advertised)
+        return refused(error.reason, f"{error}; {told}", advertised=advertised)
     ran = f"ran: {', '.join(kernels) or 'no kernel'}; asked for: {case.backend}; {told}"
     reason = watch.verdict(kernels, case.operation, subject.family(case.operation, case.backend))
     if reason:
-        return judge.refused(reason, ran, kernels=kernels, advertised=advertised)
+        return refused(reason, ran, kernels=kernels, advertised=advertised)
     return Finding(
         status="pass",
         text=ran,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probes import judge
 from probes.case import Case
 from probes.check import Load, check
-from probes.finding import Finding
-from probes.making import make
+from probes.correctness.making import make
+from probes.correctness.work import judged
+from probes.finding import Finding, refused
 from probes.request import Request
 from probes.subject import Charged, ChargedError
-from probes.work import judged
 
 ROWS = (1, 2, 3, 7, 16, 17, 32, 33, 128, 129, 384, 512, 1024, 3072, 4096)
 """facts.md's sweep of M; zeros at M=3072 and at neither neighbour were seen in the field."""
@@ -93,7 +92,7 @@ def _or_refused(subject: Charged, case: Case, run: Request) -> Finding:
         return judged(subject, case, make(subject, case, run))
     except ChargedError as error:
         if case["k"] % ALIGNED and error.reason == "failed":
-            return judge.refused("not_offered", f"K={case['k']} is refused: {error}")
+            return refused("not_offered", f"K={case['k']} is refused: {error}")
         raise
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probes import again, watch
+from probes import watch
 from probes.case import Case
 from probes.check import Load, Loads, each
+from probes.correctness import again
+from probes.correctness.making import MAKERS, make, representative
+from probes.correctness.work import concluded, launch
 from probes.finding import Finding
-from probes.making import MAKERS, make, representative
 from probes.request import Request
 from probes.subject import Charged
-from probes.work import concluded, launch
 
 COMPILED_HERE = ("gemm",)
 """What is compiled on a CPU, where tracing takes as long as all else together, and nothing that is fused is under test."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from probes.case import Case
 from probes.check import Load, check
+from probes.correctness.making import make
+from probes.correctness.work import judged
 from probes.finding import Finding
-from probes.making import make
 from probes.request import Request
 from probes.subject import Charged
-from probes.work import judged
 
 HEAD_SIZES = (64, 96, 128, 256)
 

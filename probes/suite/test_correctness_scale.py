@@ -8,14 +8,15 @@ from typing import Final
 
 import torch
 
-from probes import badscale, judge, watch
+from probes import watch
 from probes.case import Case
 from probes.check import Load, check
-from probes.finding import Finding
-from probes.making import make, representative
+from probes.correctness import badscale
+from probes.correctness.making import make, representative
+from probes.correctness.work import Work, concluded, digests, launch
+from probes.finding import Finding, refused
 from probes.request import Request
 from probes.subject import Charged, ChargedError
-from probes.work import Work, concluded, digests, launch
 
 TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 NUMBERS: Final = {"zero": 0.0, "inf": float("inf"), "nan": float("nan")}
@@ -77,4 +78,4 @@ def _found(subject: Charged, case: Case, work: Work, plain: Work) -> Finding:
             digests=digests(work, outputs),
             seeds=(work.seed,),
         )
-    return judge.refused(fault.reason, fault.text, kernels=kernels, metrics=figures)
+    return refused(fault.reason, fault.text, kernels=kernels, metrics=figures)

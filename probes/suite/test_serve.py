@@ -8,16 +8,15 @@ from typing import Final
 
 import pytest
 
-from probes import enginelog, modelconfig
 from probes.case import Case
 from probes.check import Load as CaseLoad
 from probes.check import check
-from probes.finding import Finding
-from probes.judge import refused
+from probes.finding import Finding, refused
 from probes.request import Request
-from probes.served import Outcome, Place, outcome
-from probes.server import MEMORY
-from probes.servingload import FIGURE, Load
+from probes.serving import enginelog, modelconfig
+from probes.serving.served import Outcome, Place, outcome
+from probes.serving.server import MEMORY
+from probes.serving.servingload import FIGURE, Load
 from probes.subject import Charged
 
 BAR: Final = 0.05

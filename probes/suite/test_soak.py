@@ -8,19 +8,21 @@ from dataclasses import replace
 
 import pytest
 
-from probes import enginelog, judge, replay, soak, watch, xid
+from probes import watch
 from probes.case import Case
 from probes.check import Load, Loads, check, each
-from probes.fault import Fault
-from probes.finding import Finding, Metrics
-from probes.making import representative
+from probes.correctness.fault import Fault
+from probes.correctness.making import representative
+from probes.correctness.work import concluded as judged_as
+from probes.correctness.work import launch
+from probes.endurance import replay, soak, xid
+from probes.finding import Finding, Metrics, refused
 from probes.request import Request
-from probes.served import Place
-from probes.server import ServerError
-from probes.servingload import LoadError
+from probes.serving import enginelog
+from probes.serving.served import Place
+from probes.serving.server import ServerError
+from probes.serving.servingload import LoadError
 from probes.subject import Charged
-from probes.work import concluded as judged_as
-from probes.work import launch
 
 
 def soak_loads(operation: str) -> Loads:
@@ -95,7 +97,7 @@ def test_server(subject: Charged, case: Case, run: Request) -> Finding:
     reason = reason or enginelog.fallback(kernels)
     if reason:
         text = text or f"vLLM uses {', '.join(kernels)}"
-        return judge.refused(
+        return refused(
             reason,
             text,
             metrics=figures,

@@ -7,17 +7,19 @@ from typing import Final
 
 import torch
 
-from probes import contenders, judge, race, watch
+from probes import watch
 from probes.case import Case
 from probes.check import Load, check
-from probes.clocks import Clocks
-from probes.entry import NATIVE, Field
-from probes.finding import Finding
+from probes.correctness import judge
+from probes.finding import Finding, refused
 from probes.request import Request
-from probes.rounds import TOLERANCE, agreement, disagrees
-from probes.shapes import gemm_loads, moe_loads, quantize_loads
+from probes.speed import contenders, race
+from probes.speed.clocks import Clocks
+from probes.speed.entry import NATIVE, Field
+from probes.speed.rounds import TOLERANCE, agreement, disagrees
+from probes.speed.shapes import gemm_loads, moe_loads, quantize_loads
+from probes.speed.timer import EventTimer, HostTimer, Timer
 from probes.subject import Charged
-from probes.timer import EventTimer, HostTimer, Timer
 
 _COSINE: Final = 0.99
 """Of a check that the kernel is at work on this shape; how right it is, the correctness probes say."""
@@ -78,7 +80,7 @@ def test_timer(subject: Charged, case: Case, run: Request) -> Finding:
         off = (
             f"the timer tells {ratio.middle:.4f} of the host's clock, more than {TOLERANCE:.0%} off"
         )
-        return judge.refused("harness_error", off, metrics=metrics)
+        return refused("harness_error", off, metrics=metrics)
     return Finding(status="pass", metrics=metrics, marks=("kernels-unproven", "one-kernel"))
 
 
@@ -93,13 +95,13 @@ def _raced(
     field = enter(subject, case, run)
     fault, figures = judge.product(field.got, field.want)
     if fault and figures.get("cosine", (0.0, ""))[0] < _COSINE:
-        return judge.refused(fault.reason, fault.text, metrics=figures)
+        return refused(fault.reason, fault.text, metrics=figures)
     phases = race.race(field, timer, clocks, race.PLANS[run.scale], seed=seed)
     _, kernels = watch.kernels(field.works[NATIVE], subject.device)
     found = {**race.metrics(field, phases, run.options.get("rates") or {}), **figures}
     why = watch.fallback(kernels, case.operation)
     if why and why != "not_proven":
-        return judge.refused(why, f"ran {', '.join(kernels)}", metrics=found)
+        return refused(why, f"ran {', '.join(kernels)}", metrics=found)
     marks = ["kernels-unproven"] if why else []
     if not timer.queued:
         marks.append("host-latency")

@@ -11,19 +11,20 @@ from typing import Any, Final
 
 import pytest
 
-from probes import judge, replay, watch, xid
+from probes import watch
 from probes.apart import apart
 from probes.case import Case
 from probes.check import Load, Loads, each
-from probes.fault import Fault
-from probes.finding import Finding, Metrics
-from probes.making import make, representative
+from probes.correctness.fault import Fault
+from probes.correctness.making import make, representative
+from probes.correctness.work import Outputs, Work, digests, launch
+from probes.correctness.work import concluded as judged_as
+from probes.endurance import replay, xid
+from probes.endurance.watchdog import Watchdog
+from probes.finding import Finding, Metrics, refused
 from probes.plugin import answer, beside, concluded, told
 from probes.request import Request
 from probes.subject import Charged, NotOfferedError
-from probes.watchdog import Watchdog
-from probes.work import Outputs, Work, digests, launch
-from probes.work import concluded as judged_as
 
 Made = Callable[[], Charged]
 
@@ -149,7 +150,7 @@ def test_autotune(subject: Made, case: Case, run: Request) -> Finding:
     if ending.late and ending.seconds < _TUNING_LIMIT:
         said = ending.printed.strip().splitlines()[-1:] or ["nothing"]
         text = f"tuning was ended after {ending.seconds:.0f} s, {watchdog.quiet():.0f} s of them silent; its last words: {said[0]}"
-        return judge.refused("autotune_stall", text)
+        return refused("autotune_stall", text)
     return replace(found, durations={**found.durations, "autotune": ending.seconds})
 
 

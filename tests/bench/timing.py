@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Final
 
-from probes import contrast
+from probes.speed import contrast
 from tests.bench.figure import Aim, Findings, Table, Times, told
 
 LAUNCHES: Final = 2000
@@ -23,8 +23,8 @@ def bench(*, rounds: int) -> Findings:
     """Time nothing by the timer and by a bare loop, in turn; then one work twice over, as an A/A pair."""
     del rounds  # medians of so short times need many
     try:
-        from probes.rounds import Length, measured  # noqa: PLC0415 - torch
-        from probes.timer import HostTimer  # noqa: PLC0415
+        from probes.speed.rounds import Length, measured  # noqa: PLC0415 - torch
+        from probes.speed.timer import HostTimer  # noqa: PLC0415
     except ImportError as error:
         return Findings(
             notes=[f"timer: left out, {error}; run it where torch is, as `nox -s reference`"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from probes import e2m1, mxfp4, nvfp4, product
-from probes.layout import Layout, padded, swizzle, unswizzle
-from probes.mxfp4 import Mxfp4
-from probes.nvfp4 import Nvfp4
+from probes.reference import e2m1, mxfp4, nvfp4, product
+from probes.reference.layout import Layout, padded, swizzle, unswizzle
+from probes.reference.mxfp4 import Mxfp4
+from probes.reference.nvfp4 import Nvfp4
 
 LAYOUTS = {128: Layout.ROWS_128, 8: Layout.ROWS_8}
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from probes import mxfp4, nvfp4, product
-from probes.layout import Layout
+from probes.reference import mxfp4, nvfp4, product
+from probes.reference.layout import Layout
 from tests.kernelmodels import contract
 from tests.kernelmodels.survey import ReachedError
 

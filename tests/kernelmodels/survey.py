@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import torch
 
-from probes import inputs, judge, mxfp4, nvfp4, product
-from probes.layout import Layout
-from probes.product import Experts
+from probes.correctness import inputs, judge
 from probes.reason import of_exception, words
+from probes.reference import mxfp4, nvfp4, product
+from probes.reference.layout import Layout
+from probes.reference.product import Experts
 from probes.subject import NotOfferedError, Offers, Operand, Subject
 from tests.kernelmodels import contract
 

@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("torch", reason="the reference is plain torch: run `nox -s reference`")
 import torch
 
-from probes import e2m1, e4m3, inputs, nvfp4
+from probes.correctness import inputs
+from probes.reference import e2m1, e4m3, nvfp4
 
 pytestmark = pytest.mark.torch
 

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from probes.layout import Layout, swizzle
+from probes.reference.layout import Layout, swizzle
 from probes.subject import NotOfferedError, Operand
 from probes.subjects import flashinfer_experts, flashinfer_products, vllm_cache
 

@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from probes import nvfp4
-from probes.layout import Layout, swizzle, unswizzle
+from probes.reference import nvfp4
+from probes.reference.layout import Layout, swizzle, unswizzle
 from probes.subject import Operand
 from probes.subjects import scales
 

@@ -1,0 +1,1 @@
+"""Does it last? Replays, soaks, a watchdog, and what the driver says meanwhile."""
