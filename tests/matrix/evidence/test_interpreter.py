@@ -120,7 +120,7 @@ def test_a_release_that_is_not_known_is_unknown_and_not_imported(make_stack: Mak
     answers = told["environments"]["slim"]["targets"]["sm121"]
     assert {answer["outcome"] for answer in answers.values()} == {"unknown"}
     assert "vLLM 0.34.0" in answers["kv_cache"]["reason"]
-    assert "0.20.2 up to 0.34.0" in answers["kv_cache"]["reason"]
+    assert "0.12.0 up to 0.34.0" in answers["kv_cache"]["reason"]
 
 
 def test_a_question_that_moved_leaves_the_others(make_stack: MakeStack) -> None:
