@@ -13,6 +13,9 @@ from probes.case import Case
 from probes.finding import Finding
 from probes.request import Request
 
+DISK: Final = 74
+"""The suite's exit code where the disk refuses: EX_IOERR of sysexits.h."""
+
 MOST_TEXT: Final = 600
 
 
