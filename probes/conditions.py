@@ -10,9 +10,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from probes.request import Request
+if TYPE_CHECKING:
+    from probes.request import Request
 
 PACKAGES: Final = (
     "torch",
