@@ -73,7 +73,7 @@ def device(told: Preflight, wanted: str | None) -> Mapping[str, str]:
     """Pick the GPU. Raises ConfigurationError for none, another one, or several without a choice."""
     if not told.gpu:
         raise ConfigurationError(
-            "no NVIDIA GPU here (nvidia-smi names none); `select` needs none, nor does --self-test"
+            "no NVIDIA GPU here (nvidia-smi names none, or CUDA_VISIBLE_DEVICES hides it); `select` needs none, nor does --self-test"
         )
     if wanted is not None:
         for each in told.gpu:

@@ -64,7 +64,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     ("changes", "said"),
     [
         ({"missing": ["torch"]}, "torch not installed there"),
-        ({"gpu": []}, "no NVIDIA GPU here (nvidia-smi names none)"),
+        ({"gpu": []}, "no NVIDIA GPU here (nvidia-smi names none,"),
         ({"packages": {"torch": "2.14"}}, "vllm is not installed there"),
         (
             {"gpu": [{"name": "NVIDIA L4", "uuid": "GPU-1", "compute_cap": "8.9"}]},
