@@ -182,7 +182,7 @@ class Probes:
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
-            lines.append(self.request.results, line)
+            lines.append(self.request.results, line, create="record" in line)
         except OSError as error:
             raise pytest.exit.Exception(
                 f"{self.request.results}: {error.strerror}; what was measured before is kept",
@@ -198,6 +198,8 @@ def concluded(ending: Ending, what: str = "the probe") -> Finding:
         return replace(found, reason=told or found.reason)
     last = ending.printed.strip().splitlines()[-1:] or [""]
     said = f"; last line: {last[0]}" if last[0] else ""
+    if ending.flooded:
+        return refused("failed", f"{what} printed more than a log holds, and was ended{said}")
     if ending.late:
         stuck = " and could not be ended" if ending.stuck else " and was ended"
         return refused("hang", f"{what} had no answer after {ending.seconds:.0f} s{stuck}{said}")

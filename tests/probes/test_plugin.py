@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="the suite needs torch: run `nox -s referenc
 
 from probes.apart import DEFECT, Ending
 from probes.lines import DISK
-from probes.plugin import concluded
+from probes.plugin import Probes, concluded
 from probes.request import Request
 from probes.subjects.planted import VARIABLE
 
@@ -79,6 +79,18 @@ def test_a_crash_takes_one_result_with_it_and_never_its_neighbours(tmp_path: Pat
         assert reason == ("segfault" if ONE in load else "")
     assert all(each["status"] == "pass" for each in results if ONE not in each["load"])
     assert not list(tmp_path.glob("nvfp4-probes-*"))
+
+
+def test_results_that_somebody_removes_end_the_run(tmp_path: Path) -> None:
+    run = Run(tmp_path, "hang", limit=5.0)
+    with run.start() as process:
+        until = time.monotonic() + 60
+        while len(run.lines) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        run.results.unlink()
+        process.communicate(timeout=60)
+    assert process.returncode == DISK
+    assert not run.results.exists()
 
 
 def test_settings_for_other_tests_do_not_reach_the_probes(tmp_path: Path, clean: Run) -> None:
@@ -142,6 +154,7 @@ def test_a_full_disk_ends_the_run_with_its_own_code_and_keeps_what_was_written(
 def test_a_run_that_goes_on_leaves_out_what_is_done(tmp_path: Path, clean: Run) -> None:
     opening, *results = clean.lines
     run = Run(tmp_path, CLEAN, rest=[named(each) for each in opening["planned"][-2:]])
+    run.results.touch()
     assert run.end()[0] == 0
     assert [each["load"] for each in run.lines] == [each["load"] for each in results[-2:]]
     assert [each["digests"] for each in run.lines] == [each["digests"] for each in results[-2:]]
@@ -177,6 +190,7 @@ def test_the_suite_ends_with_the_program_that_began_it(tmp_path: Path) -> None:
         until = time.monotonic() + 60
         while len(run.lines) < 2 and time.monotonic() < until:
             time.sleep(0.05)
+        time.sleep(0.5)  # into the one that hangs
         children = _children(suite)
         host.kill()
     assert children
@@ -217,6 +231,7 @@ def _runs(process: int) -> bool:
     [
         (Ending(None, 5.0, late=True, signal=9), "fail", "hang"),
         (Ending(None, 5.0, late=True, stuck=True), "fail", "hang"),
+        (Ending(None, 5.0, late=True, flooded=True, signal=9), "fail", "failed"),
         (Ending(None, 1.0, signal=11), "fail", "segfault"),
         (Ending(None, 1.0, signal=9), "error", "killed"),
         (Ending(None, 1.0, signal=9, out_of_memory=True), "fail", "oom"),
@@ -235,6 +250,23 @@ def test_an_ending_without_a_finding_has_the_reason_of_what_ended_it(
 ) -> None:
     found = concluded(ending)
     assert (found.status, found.reason) == (status, reason)
+
+
+def test_a_package_that_leaves_when_it_is_imported_is_at_fault_itself(tmp_path: Path) -> None:
+    class Leaving:
+        @staticmethod
+        def load() -> None:
+            raise SystemExit("no licence")
+
+    probes = Probes(Request.read(_asked(tmp_path)))
+    probes.adapter = Leaving  # type: ignore[assignment]
+    reason, text, _ = probes._load()
+    assert (reason, text) == ("import_error", "SystemExit: no licence")
+
+
+def _asked(folder: Path) -> Path:
+    Run(folder, CLEAN, subject="reference")
+    return folder / "request.json"
 
 
 def test_the_last_words_are_told() -> None:
