@@ -23,9 +23,6 @@ from probes.reason import of_death, of_device, of_exception, of_text, words
 from probes.request import Request
 from probes.subject import Charged, ChargedError, NotOfferedError
 
-DISK: Final = 74
-"""Exit code where results could not be written: EX_IOERR of sysexits.h."""
-
 _FOUND: Final = pytest.StashKey[Finding]()
 _SUFFIX: Final = "test_"
 
@@ -67,17 +64,20 @@ class Probes:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out what an earlier attempt has finished."""
-        done = frozenset(self.request.done)
+        """Leave out what an earlier attempt has finished, or did not plan."""
         # A probe of what the subject lacks, or that the request leaves out, has one item without a case.
         items[:] = [item for item in items if isinstance(_planned(item)[0], Case)]
         self._planned = [_planned(item) for item in items]
-        items[:] = [item for item in items if identity(_planned(item)[0]) not in done]
+        if self.request.rest is not None:
+            rest = frozenset(self.request.rest)
+            items[:] = [item for item in items if identity(_planned(item)[0]) in rest]
 
     def pytest_runtestloop(self) -> None:
         """See in a child whether the package can be imported, then open the run: what is planned, and where."""
+        if not self._planned:
+            return
         self.broken, libraries = self._imported()
-        if not self.request.done:
+        if self.request.rest is None:
             told = {**conditions.here(self.request), "libraries": libraries}
             self._write(lines.opening(self.request, self._planned, told))
         if self.broken is None:
@@ -174,7 +174,7 @@ class Probes:
             torch.empty(1, device=self.request.device)
         except NotOfferedError as error:
             return "not_offered", str(error), []
-        except Exception as error:  # noqa: BLE001 - whatever it raises is told
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is told
             reason = of_exception(error)
             unnamed = reason in ("failed", "not_compiled")
             return "import_error" if unnamed else reason, words(error), []
@@ -182,10 +182,11 @@ class Probes:
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
-            lines.append(self.request.results, line)
+            lines.append(self.request.results, line, create="record" in line)
         except OSError as error:
             raise pytest.exit.Exception(
-                f"{self.request.results}: {error.strerror}; what was measured before is kept", DISK
+                f"{self.request.results}: {error.strerror}; what was measured before is kept",
+                lines.DISK,
             ) from error
 
 
@@ -197,6 +198,8 @@ def concluded(ending: Ending, what: str = "the probe") -> Finding:
         return replace(found, reason=told or found.reason)
     last = ending.printed.strip().splitlines()[-1:] or [""]
     said = f"; last line: {last[0]}" if last[0] else ""
+    if ending.flooded:
+        return refused("failed", f"{what} printed more than a log holds, and was ended{said}")
     if ending.late:
         stuck = " and could not be ended" if ending.stuck else " and was ended"
         return refused("hang", f"{what} had no answer after {ending.seconds:.0f} s{stuck}{said}")
@@ -237,7 +240,7 @@ def answer(found: Finding) -> dict[str, Any]:
 
 
 def identity(case: Case) -> str:
-    """Return a case's name in a request's `done`."""
+    """Return a case's name in a request's `rest`."""
     return f"{case.probe}[{case.name}]"
 
 
