@@ -63,7 +63,7 @@ def test_on_a_cpu_kernels_have_the_names_that_a_subject_gives() -> None:
 def test_what_the_work_raised_stands_though_the_profiler_fails_to_stop_on_the_lost_device(
     monkeypatch: pytest.MonkeyPatch, stops: bool
 ) -> None:
-    class Lost(watch.profile):
+    class Lost(torch.profiler.profile):
         def stop(self) -> None:
             super().stop()
             if not stops:
