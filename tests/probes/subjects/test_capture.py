@@ -89,7 +89,7 @@ def test_a_grouped_product_can_be_captured_once_it_has_run(
     asked = Request(
         run="r", stack="s", target="t", machine="m", subject="reference", results="", scale="small"
     )
-    subject = Charged(Adapter(multiply))  # type: ignore[arg-type]
+    subject = Charged(Adapter(multiply))
     work = make(subject, Case("correctness.grouped_gemm", "grouped_gemm", backend, GROUPED), asked)
     work.call(subject.subject, *work.inputs)
     closed(monkeypatch)
