@@ -28,7 +28,10 @@ _SUFFIX: Final = "test_"
 
 
 class Probes:
-    """One run: `request` says of what; `adapter` is the module of the subject."""
+    """One run: `request` says of what; `adapter` is the module of the subject.
+
+    A module whose package has other words for its choice than for its backends has a function `backend_of`.
+    """
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -131,7 +134,10 @@ class Probes:
             return Finding(status="skip", reason="not_offered", text=str(error))
         except ChargedError as error:
             return refused(error.reason, str(error))
-        return beside(self._told(item, subject), subject, case)
+        # Asked once a run: a package may import for many seconds before it answers, or ask the network.
+        told = self._told(item, subject)
+        told = replace(told, selected=told.selected or self._chosen.get(case.operation, ""))
+        return beside(told, subject, case)
 
     @staticmethod
     def _told(item: pytest.Function, subject: Charged | Callable[[], Charged]) -> Finding:
@@ -155,7 +161,9 @@ class Probes:
         """
         chosen = found.selected or self._chosen.get(case.operation, "")
         self._chosen[case.operation] = chosen
-        if chosen == case.backend or "one-kernel" in found.marks:
+        stands: Callable[..., str] = getattr(self.adapter, "backend_of", _itself)
+        of = stands(case.operation, chosen, target=self.request.target)
+        if of == case.backend or "one-kernel" in found.marks:
             return found
         return replace(found, marks=(*found.marks, "one-kernel"))
 
@@ -237,6 +245,12 @@ def told(work: Callable[[], Finding]) -> Finding:
 def answer(found: Finding) -> dict[str, Any]:
     """Return a finding as `apart` carries it; `concluded` reads it."""
     return found.__dict__ | {"metrics": dict(found.metrics), "digests": dict(found.digests)}
+
+
+def _itself(_operation: str, selected: str, *, target: str) -> str:
+    """Take what a package says that it would choose for the name of a backend."""
+    del target
+    return selected
 
 
 def identity(case: Case) -> str:

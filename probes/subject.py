@@ -96,7 +96,7 @@ class Subject(Protocol):
     ) -> torch.Tensor:
         """Multiply each group of A's rows (M, K) by its expert of B, as `prepare` made it: (M, N).
 
-        `rows`: int32 (E,). B's multiplier is (E,), A's is (E,), too: one an expert. Scales of A are in rows; the
+        `rows`: int32 (E,), on the host. B's multiplier is (E,), A's is (E,), too: one an expert. Scales of A are in rows; the
         adapter brings them to what its kernel wants, each expert padded by itself.
         """
 

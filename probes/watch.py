@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,13 +15,20 @@ _T = TypeVar("_T")
 
 
 def kernels(work: Callable[[], _T], device: torch.device) -> tuple[_T, tuple[str, ...]]:
-    """Run `work` under the profiler; return what it returns, and the kernels that ran, in order, each once."""
+    """Run `work` under the profiler; return what it returns, and the kernels that ran, in order, each once.
+
+    What `work` raises stands: on a device that is lost the profiler, which waits for it as it stops, would raise another error.
+    """
     cuda = device.type == "cuda"
-    activities = [ProfilerActivity.CUDA] if cuda else [ProfilerActivity.CPU]
-    with profile(activities=activities) as watched:
+    watched = profile(activities=[ProfilerActivity.CUDA] if cuda else [ProfilerActivity.CPU])
+    watched.start()
+    try:
         made = work()
-        if cuda:
-            torch.cuda.synchronize(device)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            watched.stop()
+        raise
+    watched.stop()
     names = _on_device(watched) if cuda else _annotated(watched)
     return made, tuple(dict.fromkeys(names))
 

@@ -75,7 +75,7 @@ def grouped_gemm(subject: Charged, case: Case, seed: int, *, again: int = 0, fil
     """Make `grouped_gemm` ready; loads: experts, m, n, k, dtype, rows (`inputs.shares`)."""
     dtype = inputs.DTYPES[case.word("dtype")]
     count, m = case["experts"], case["m"]
-    # Which rows belong to whom stays with the weights: a captured graph has the numbers fixed.
+    # Which rows belong to whom stays with the weights, and on the host: a captured graph has the numbers fixed.
     rows = inputs.shares(m, count, kind=case.word("rows"), seed=seed)
     values = inputs.normal(m, case["k"], seed=seed + again * _AGAIN, dtype=dtype)
     multipliers = nvfp4.multiplier_of(values) * (1 + torch.arange(count) % 3 / 4).float()
@@ -101,7 +101,7 @@ def grouped_gemm(subject: Charged, case: Case, seed: int, *, again: int = 0, fil
 
     return Work(
         operation="grouped_gemm",
-        inputs=(left.packed, left.scales, left.multiplier, rows.to(subject.device)),
+        inputs=(left.packed, left.scales, left.multiplier, rows),
         call=call,
         judge=lambda made: judge.product(
             made[0],

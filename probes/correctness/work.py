@@ -22,7 +22,7 @@ Outputs = tuple[torch.Tensor, ...]
 class Work:
     """An operation with one set of inputs.
 
-    `operation`: what is charged. `inputs`: on the device. `call`: takes the operations (a subject, or a `Charged` that waits after each) and
+    `operation`: what is charged. `inputs`: on the device, but for numbers of rows. `call`: takes the operations (a subject, or a `Charged` that waits after each) and
     the inputs, and returns the outputs, `names` of which are digested. `judge`: holds outputs against the reference. `exact`: whether two runs have to give
     the same bits. `poisoned`: as `judge`, of a run on memory full of NaN, where that is another question. `notes`: figures of the inputs.
     """

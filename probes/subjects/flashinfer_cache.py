@@ -7,6 +7,7 @@ vLLM's to write. `k_scale` and `v_scale` are inverses of the multipliers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -33,6 +34,11 @@ class Cache:
     scales: tuple[torch.Tensor, torch.Tensor]
     inverses: tuple[torch.Tensor, torch.Tensor]
     dtype: torch.dtype
+
+    @cached_property
+    def factors(self) -> tuple[float, float]:
+        """The inverses on the host, fetched once: nothing may wait for the device while a CUDA graph is captured."""
+        return float(self.inverses[0]), float(self.inverses[1])
 
 
 def empty(
@@ -94,7 +100,7 @@ def attend(
     """Return decode attention (R, query heads, head size); `tables` int32 (R, pages), `lengths` int32 (R,)."""
     if backend == "fa2":
         return _fa2(cache, queries, tables, lengths)
-    keys, values = (float(one) for one in cache.inverses)
+    keys, values = cache.factors
     run = package.function("flashinfer.decode", "trtllm_batch_decode_with_kv_cache")
     if not {"kv_cache_sf", "backend"} <= package.parameters(run):
         raise NotOfferedError("decode attention of this release takes no NVFP4 cache")
@@ -104,7 +110,7 @@ def attend(
         workspace_buffer=_room(queries.device),
         block_tables=tables,
         seq_lens=lengths,
-        max_seq_len=int(lengths.max()),
+        max_seq_len=tables.shape[1] * cache.data[0].shape[1],
         bmm1_scale=keys / queries.shape[-1] ** 0.5,
         bmm2_scale=values,
         kv_layout="NHD",
@@ -123,6 +129,8 @@ def _fa2(
     cache: Cache, queries: torch.Tensor, tables: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """Plan and run FlashInfer's own decode on tensor cores, as its wrapper has it."""
+    if queries.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise NotOfferedError("its plan waits for the device, and is made outside of a CUDA graph")
     wrapper = package.function("flashinfer", "BatchDecodeWithPagedKVCacheWrapper")
     if "kv_cache_sf" not in package.parameters(wrapper.run):
         raise NotOfferedError("decode attention of this release takes no NVFP4 cache")
@@ -146,8 +154,8 @@ def _fa2(
     made: torch.Tensor = planned.run(
         queries,
         cache.data,
-        k_scale=float(cache.inverses[0]),
-        v_scale=float(cache.inverses[1]),
+        k_scale=cache.factors[0],
+        v_scale=cache.factors[1],
         kv_cache_sf=cache.scales,
     )
     return made

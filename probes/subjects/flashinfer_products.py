@@ -136,13 +136,13 @@ def grouped(
         return _by_cudnn(a, b, counts, alphas, dtype)
     run = package.function("flashinfer.gemm", "group_gemm_nvfp4_nt_groupwise")
     starts = scales.starts(counts, 4)
-    places = _places(counts, starts)
+    places = _places(counts, starts, a.packed.device)
     made = run(
         _spread(a.packed, places, starts[-1]),
         b.packed,
         _tiles(a.scales, counts, starts),
         scales.plane(b),
-        _numbers(starts, rows.device),
+        package.numbers(tuple(starts), a.packed.device),
         alpha=alphas,
         out_dtype=dtype,
     )
@@ -156,26 +156,27 @@ def _by_cudnn(
     """Multiply groups padded to whole tiles of scales; its alpha is one for all, so that each group's own follows in float32."""
     run = package.function("flashinfer.grouped_mm", "grouped_mm_fp4")
     starts = scales.starts(counts, Layout.ROWS_128.value)
-    places = _places(counts, starts)
+    places = _places(counts, starts, a.packed.device)
     made = run(
         _spread(a.packed, places, starts[-1]),
         b.packed,
         scales.e4m3(scales.grouped(a.scales, counts)),
         scales.e4m3(scales.plane(b)),
-        _numbers(starts, a.packed.device),
+        package.numbers(tuple(starts), a.packed.device),
         out_dtype=torch.float32,
     )
-    each = torch.repeat_interleave(alphas, torch.tensor(counts, device=alphas.device))
+    whose = tuple(group for group, count in enumerate(counts) for _ in range(count))
+    each = alphas[package.numbers(whose, alphas.device, torch.int64)]
     picked: torch.Tensor = (made[places] * each[:, None]).to(dtype)
     return picked
 
 
-def _places(counts: list[int], starts: list[int]) -> torch.Tensor:
+def _places(counts: list[int], starts: list[int], device: torch.device) -> torch.Tensor:
     """Return the row that each row of A has once its group starts at a given one: int64 (M,)."""
     told = [
         start + row for count, start in zip(counts, starts, strict=False) for row in range(count)
     ]
-    return torch.tensor(told, dtype=torch.int64)
+    return package.numbers(tuple(told), device, torch.int64)
 
 
 def _spread(packed: torch.Tensor, places: torch.Tensor, rows: int) -> torch.Tensor:
@@ -194,7 +195,3 @@ def _tiles(flat: torch.Tensor, counts: list[int], starts: list[int]) -> torch.Te
         placed = swizzle(part, layout=Layout.ROWS_128).reshape(-1, wide)
         made[tile * high : tile * high + placed.shape[0]] = placed
     return made
-
-
-def _numbers(values: list[int], device: torch.device) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.int32, device=device)

@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -78,6 +79,14 @@ def capability(device: torch.device) -> int:
     """Return a device's compute capability as a number: 12.1 is 121."""
     major, minor = (int(part) for part in torch.cuda.get_device_capability(device))
     return major * 10 + minor
+
+
+@cache
+def numbers(
+    values: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.int32
+) -> torch.Tensor:
+    """Return whole numbers on a device, made once and not to be written to: a copy from the host can be in no CUDA graph."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def settle(device: torch.device) -> None:

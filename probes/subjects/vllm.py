@@ -12,10 +12,16 @@ from typing import Any, Final
 import torch
 
 from probes.reference.layout import Layout, padded
-from probes.selection.stated import Gpu
-from probes.selection.vllm_release import adapter
 from probes.subject import NotOfferedError, Offers, Operand, Subject
-from probes.subjects import package, scales, vllm_cache, vllm_experts, vllm_marlin, vllm_mxfp4
+from probes.subjects import (
+    package,
+    scales,
+    vllm_cache,
+    vllm_chosen,
+    vllm_experts,
+    vllm_marlin,
+    vllm_mxfp4,
+)
 
 OFFERS: Final[Offers] = {
     "quantize": ("vllm",),
@@ -34,14 +40,7 @@ OFFERS: Final[Offers] = {
 OPERATORS: Final = "vllm._custom_ops"
 _TORCH_KERNEL: Final = "vllm.model_executor.kernels.linear.nvfp4.pytorch"
 
-_ASKED: Final = {
-    "gemm": "dense_w4a4",
-    "w4a16_gemm": "dense_w4a16",
-    "moe": "moe_w4a4",
-    "kv_cache": "kv_cache",
-    "kv_attend": "kv_cache",
-}
-"""The layer kind whose choice an operation is part of."""
+backend_of = vllm_chosen.backend_of
 
 
 def load() -> None:
@@ -232,12 +231,7 @@ class Vllm:
 
     def selected(self, operation: str) -> str:
         """See `Subject`: the choice of its dispatcher or oracle; "" for a release that it is not known how to ask."""
-        release, kind = adapter(package.version("vllm")), _ASKED.get(operation)
-        if release is None or kind is None:
-            return ""
-        properties = torch.cuda.get_device_properties(self.device)
-        here = Gpu("here", (properties.major, properties.minor), properties.name)
-        return release.kinds[kind](here).selected or ""
+        return vllm_chosen.selected(operation, self.device)
 
     def family(self, operation: str, backend: str) -> str:
         """See `Subject`."""

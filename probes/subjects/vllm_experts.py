@@ -102,10 +102,7 @@ def multiply(a: Operand, b: Operand, rows: torch.Tensor, dtype: torch.dtype) -> 
     counts = rows.tolist()
     n, k = b.packed.shape[-2], b.packed.shape[-1] * 2
     device = a.packed.device
-
-    def numbers(values: Any) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.int32, device=device)
-
+    sizes = package.numbers(tuple(each for count in counts for each in (count, n, k)), device)
     out = torch.empty(a.packed.shape[0], n, dtype=dtype, device=device)
     alphas = (a.multiplier.double() * b.multiplier.double()).reciprocal().float()
     group_mm(
@@ -115,8 +112,8 @@ def multiply(a: Operand, b: Operand, rows: torch.Tensor, dtype: torch.dtype) -> 
         scales.e4m3(scales.grouped(a.scales, counts)),
         scales.e4m3(scales.plane(b)),
         alphas,
-        numbers([[count, n, k] for count in counts]),
-        numbers(scales.starts(counts)[:-1]),
-        numbers(scales.starts(counts, Layout.ROWS_128.value)[:-1]),
+        sizes.reshape(-1, 3),
+        package.numbers(tuple(scales.starts(counts)[:-1]), device),
+        package.numbers(tuple(scales.starts(counts, Layout.ROWS_128.value)[:-1]), device),
     )
     return out

@@ -21,9 +21,8 @@ def quantize(values: torch.Tensor, layout: Layout | None) -> tuple[torch.Tensor,
     run = package.function(_OPERATORS, "mxfp4_experts_quant")
     rows, columns = values.shape
     high, wide = padded(rows, columns // mxfp4.BLOCK, layout=layout)
-    packed, made = run(
-        values, _starts(rows, values.device), _starts(high, values.device), n_experts=1, topk=1
-    )
+    starts = (package.numbers((0, each), values.device) for each in (rows, high))
+    packed, made = run(values, *starts, n_experts=1, topk=1)
     return packed, made.view(torch.uint8).reshape(-1)[: high * wide]
 
 
@@ -42,11 +41,7 @@ def multiply(a: Operand, b: Operand, dtype: torch.dtype, backend: str) -> torch.
         return made
     run = package.function(_OPERATORS, "cutlass_mxfp4_moe_mm")
     out = torch.empty(rows, n, dtype=dtype, device=device)
-    sizes = torch.tensor([[rows, n, k]], dtype=torch.int32, device=device)
-    first = torch.zeros(1, dtype=torch.int32, device=device)
+    sizes = package.numbers((rows, n, k), device).reshape(1, 3)
+    first = package.numbers((0,), device)
     run(out, a.packed, b.packed[None], left, right[None], sizes, first, first)
     return out
-
-
-def _starts(rows: int, device: torch.device) -> torch.Tensor:
-    return torch.tensor([0, rows], dtype=torch.int32, device=device)

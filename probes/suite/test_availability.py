@@ -11,7 +11,7 @@ from probes.correctness.making import MAKERS, make, representative
 from probes.correctness.work import launch
 from probes.finding import Finding, refused
 from probes.request import Request
-from probes.subject import Charged, ChargedError
+from probes.subject import Charged, ChargedError, NotOfferedError
 
 
 def _loads(operation: str) -> Loads:
@@ -28,21 +28,31 @@ def test_launched(subject: Charged, case: Case, run: Request) -> Finding:
     Its numbers are not looked at. Kernels that no rule knows for FP4 prove nothing: that is no pass and no fault, but `not_proven`.
     """
     advertised = subject.advertised(case.operation, case.backend)
-    told = f"advertised: {advertised or 'nothing'}; selected: {subject.selected(case.operation) or 'nothing'}"
+    selected = _selected(subject, case.operation)
+    told = f"advertised: {advertised or 'nothing'}; selected: {selected or 'nothing'}"
     work = make(subject, case, run)
     try:
         _, kernels = watch.kernels(lambda: launch(subject, work), subject.device)
     except ChargedError as error:
-        return refused(error.reason, f"{error}; {told}", advertised=advertised)
+        return refused(error.reason, f"{error}; {told}", advertised=advertised, selected=selected)
     ran = f"ran: {', '.join(kernels) or 'no kernel'}; asked for: {case.backend}; {told}"
     reason = watch.verdict(kernels, case.operation, subject.family(case.operation, case.backend))
     if reason:
-        return refused(reason, ran, kernels=kernels, advertised=advertised)
+        return refused(reason, ran, kernels=kernels, advertised=advertised, selected=selected)
     return Finding(
         status="pass",
         text=ran,
         kernels=kernels,
         advertised=advertised,
+        selected=selected,
         marks=("numbers-unchecked",),
         metrics={"kernels": (float(len(kernels)), "1")},
     )
+
+
+def _selected(subject: Charged, operation: str) -> str:
+    """Return the package's choice, "" where asking for it fails: that is no fault of the kernel that is launched here."""
+    try:
+        return str(subject.selected(operation))
+    except (ChargedError, NotOfferedError):
+        return ""

@@ -97,7 +97,9 @@ def _raced(
     if fault and figures.get("cosine", (0.0, ""))[0] < _COSINE:
         return refused(fault.reason, fault.text, metrics=figures)
     phases = race.race(field, timer, clocks, race.PLANS[run.scale], seed=seed)
-    _, kernels = watch.kernels(field.works[NATIVE], subject.device)
+    _, kernels = watch.kernels(
+        lambda: subject.charge(case.operation, field.works[NATIVE]), subject.device
+    )
     found = {**race.metrics(field, phases, run.options.get("rates") or {}), **figures}
     why = watch.fallback(kernels, case.operation)
     if why and why != "not_proven":

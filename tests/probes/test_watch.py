@@ -57,3 +57,21 @@ def test_on_a_cpu_kernels_have_the_names_that_a_subject_gives() -> None:
         return 5
 
     assert watch.kernels(work, torch.device("cpu")) == (5, ("reference_b", "reference_a"))
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_what_the_work_raised_stands_though_the_profiler_fails_to_stop_on_the_lost_device(
+    monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    class Lost(torch.profiler.profile):
+        def stop(self) -> None:
+            super().stop()
+            if not stops:
+                raise RuntimeError("CUDA error: an illegal instruction was encountered")
+
+    def work() -> None:
+        raise KeyError("charged")
+
+    monkeypatch.setattr(watch, "profile", Lost)
+    with pytest.raises(KeyError, match="charged"):
+        watch.kernels(work, torch.device("cpu"))
