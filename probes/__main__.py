@@ -58,11 +58,13 @@ def _suite(arguments: list[str]) -> int:
     from probes.plugin import Probes  # noqa: PLC0415
     from probes.request import Request  # noqa: PLC0415
 
-    request = Request.read(Path(arguments[0]))
+    file = Path(arguments[0]).absolute()
+    # Beside the request: whoever wrote it removes what a suite that was killed leaves.
+    probes = Probes(Request.read(file), file.parent)
     options = ["-c", os.devnull, "--rootdir", str(_SUITE), "--confcutdir", str(_SUITE)]
     options += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "--import-mode=importlib"]
     options += ["-o", "addopts=", "--capture=no", *arguments[1:]]
-    return int(pytest.main([*options, str(_SUITE)], plugins=[Probes(request)]))
+    return int(pytest.main([*options, str(_SUITE)], plugins=[probes]))
 
 
 if __name__ == "__main__":

@@ -28,15 +28,15 @@ _SUFFIX: Final = "test_"
 
 
 class Probes:
-    """One run: `request` says of what; `adapter` is the module of the subject.
+    """One run: `request` says of what, and `home` where its own folder may be; `adapter` is the module of the subject.
 
     A module whose package has other words for its choice than for its backends has a function `backend_of`.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, home: Path | None = None) -> None:
         self.request = request
         self.adapter = importlib.import_module(f"probes.subjects.{request.subject}")
-        self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-", dir=home))
         self.broken: Finding | None = None
         self._planned: list[tuple[Case, str]] = []
         self._chosen: dict[str, str] = {}

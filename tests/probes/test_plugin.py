@@ -264,6 +264,11 @@ def test_a_package_that_leaves_when_it_is_imported_is_at_fault_itself(tmp_path: 
     assert (reason, text) == ("import_error", "SystemExit: no licence")
 
 
+def test_its_folder_is_where_it_is_removed_with_the_request(tmp_path: Path) -> None:
+    probes = Probes(Request.read(_asked(tmp_path)), tmp_path)
+    assert probes.folder.parent == tmp_path
+
+
 def _asked(folder: Path) -> Path:
     Run(folder, CLEAN, subject="reference")
     return folder / "request.json"

@@ -400,3 +400,10 @@ def test_a_backend_that_refuses_the_cache_as_the_server_starts_is_a_refusal(
     cache = devel["sm121"]["kv_cache"]
     assert (cache["outcome"], cache["selected"]) == outcome
     assert cache["reason"] == (f"ValueError: {said}" if outcome[0] == "none" else "")
+
+
+def test_what_an_environment_prints_when_it_starts_does_not_matter(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'loading modules'\necho nvfp4 3 12\n", encoding="utf-8")
+    python.chmod(0o755)
+    assert interpreter(python) == python
