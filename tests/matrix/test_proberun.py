@@ -139,3 +139,14 @@ def test_the_conditions_of_a_run_stand_before_its_results() -> None:
     first, second = found.evidence[:2]
     assert (first.kind, first.name, second.kind) == ("run", "one", "result")
     assert first.text == "NVIDIA GB10, driver 580.95.05; vllm 0.33.0; Python 3.12.3; release 13.0"
+
+
+def test_a_run_that_was_opened_twice_is_told_and_the_first_counts(tmp_path: Path) -> None:
+    first, second = opening("m=1"), opening("m=1", "m=2")
+    lines = [msgspec.json.encode(each) + b"\n" for each in (first, first, second)]
+    (tmp_path / "one.jsonl").write_bytes(b"".join(lines))
+    read = Journal(tmp_path).read()
+    assert read.runs == (first,)
+    assert read.complaints == (
+        f"{tmp_path / 'one.jsonl'}:3: left out: run one was opened before, and not so",
+    )
