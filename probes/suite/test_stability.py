@@ -22,7 +22,7 @@ from probes.correctness.work import concluded as judged_as
 from probes.endurance import replay, xid
 from probes.endurance.watchdog import Watchdog
 from probes.finding import Finding, Metrics, refused
-from probes.plugin import answer, beside, concluded, told
+from probes.outcome import answer, beside, concluded, told
 from probes.request import Request
 from probes.subject import Charged, NotOfferedError
 

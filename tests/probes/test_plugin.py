@@ -17,7 +17,8 @@ import pytest
 pytest.importorskip("torch", reason="the suite needs torch: run `nox -s reference`")
 
 from probes.apart import DEFECT, Ending
-from probes.plugin import DISK, concluded
+from probes.outcome import concluded
+from probes.plugin import DISK
 from probes.request import Request
 from probes.subjects.planted import VARIABLE
 
