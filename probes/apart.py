@@ -28,6 +28,14 @@ _STEP: Final = 0.002
 PATIENCE = 30.0
 """Seconds that a killed process has to be gone; one that waits inside the driver may never be."""
 
+LENIENCE = 3600.0
+"""Seconds beyond its limit that a process may be excused for: FlashInfer's largest kernels take nvcc half an hour on few cores."""
+
+GRACE = 60.0
+"""Seconds that it has for its own work after what excused it."""
+
+_ASKED: Final = 1.0
+
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,11 +66,13 @@ def apart(
     limit: float,
     memory: int | None = None,
     hopeless: Callable[[], bool] | None = None,
+    excused: Callable[[], bool] | None = None,
 ) -> Ending:
     """Run `work` in a fork and return how that ended; `work` gives something that JSON can hold.
 
     `limit`: seconds until the process and all that it started are killed. `memory`: bytes of address space, for a device
-    that needs none of its own (CUDA reserves more than a machine has). `hopeless` is asked all the while: True ends it as the limit does. `folder` holds the answer and the output meanwhile. A
+    that needs none of its own (CUDA reserves more than a machine has). `hopeless` is asked all the while: True ends it as the limit does. `excused` is asked once
+    the limit is over: while it says True the process may go on, for LENIENCE at most. `folder` holds the answer and the output meanwhile. A
     stop (KeyboardInterrupt, SystemExit) ends the process before it goes on up.
     """
     answer, output = folder / "answer.json", folder / "output"
@@ -84,10 +94,9 @@ def apart(
                 _child(work, answer, output, memory, parent, before)
             late, status = _wait(
                 process,
-                started,
-                limit,
                 before,
                 lambda: _flooded(output) or (hopeless is not None and hopeless()),
+                _Limit(started, limit, excused or _never),
             )
         finally:
             heirs.end()
@@ -148,14 +157,32 @@ def _flooded(output: Path) -> bool:
         return False
 
 
+class _Limit:
+    """How long a process may take: `seconds` from `started`, and longer while it is `excused`, which is asked now and then."""
+
+    def __init__(self, started: float, seconds: float, excused: Callable[[], bool]) -> None:
+        self._until = self._ask = started + seconds
+        self._last = self._until + LENIENCE
+        self._excused = excused
+
+    def over(self) -> bool:
+        """Say whether the time is up."""
+        now = time.monotonic()
+        if self._ask < now < self._last:
+            self._ask = now + _ASKED
+            if self._excused():
+                self._until = now + GRACE
+        return now > self._until
+
+
+def _never() -> bool:
+    return False
+
+
 def _wait(
-    process: int,
-    started: float,
-    limit: float,
-    stops: AbstractSet[int],
-    hopeless: Callable[[], bool],
+    process: int, stops: AbstractSet[int], hopeless: Callable[[], bool], limit: _Limit
 ) -> tuple[bool, int | None]:
-    """Wait for a process and end it at `limit`: whether it was late, and its status, None where it cannot be ended.
+    """Wait for a process and end it at its `limit`: whether it was late, and its status, None where it cannot be ended.
 
     Its group is ended before its number is given back, so that no stranger's is.
     """
@@ -163,7 +190,7 @@ def _wait(
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, stops)
         while not late and not _gone(process):
-            late = time.monotonic() - started > limit or hopeless()
+            late = limit.over() or hopeless()
             time.sleep(_STEP)
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import shutil
 import tempfile
@@ -15,11 +14,13 @@ import pytest
 import torch
 
 from probes import conditions, lines, watch
-from probes.apart import DEFECT, Ending, apart
+from probes.apart import apart
 from probes.case import Case
 from probes.check import cases, checked, digest
+from probes.endurance.watchdog import compiles_here
 from probes.finding import Finding, refused
-from probes.reason import of_death, of_device, of_exception, of_text, words
+from probes.importing import imported
+from probes.outcome import answer, beside, concluded, told
 from probes.request import Request
 from probes.subject import Charged, ChargedError, NotOfferedError
 
@@ -79,12 +80,14 @@ class Probes:
         """See in a child whether the package can be imported, then open the run: what is planned, and where."""
         if not self._planned:
             return
-        self.broken, libraries = self._imported()
+        found = imported(self.adapter, self.request, self.folder)
+        self.broken = found.broken
         if self.request.rest is None:
-            told = {**conditions.here(self.request), "libraries": libraries}
+            told = {**conditions.here(self.request), "libraries": found.libraries}
             self._write(lines.opening(self.request, self._planned, told))
         if self.broken is None:
-            self.adapter.load()  # as a child did before
+            if not found.starts_cuda:
+                self.adapter.load()  # as a child did before; else each child does it for itself
             watch.warm(torch.device(self.request.device))
 
     def pytest_unconfigure(self) -> None:
@@ -103,6 +106,7 @@ class Probes:
                 self.folder,
                 limit=_limit(item, self.request),
                 memory=self.request.memory,
+                excused=compiles_here,
             )
             found, seconds = self._marked(concluded(ending), case), ending.seconds
         line = lines.result(self.request, case, sha256, found)
@@ -161,32 +165,11 @@ class Probes:
         """
         chosen = found.selected or self._chosen.get(case.operation, "")
         self._chosen[case.operation] = chosen
-        stands: Callable[..., str] = getattr(self.adapter, "backend_of", _itself)
-        of = stands(case.operation, chosen, target=self.request.target)
+        named: Callable[..., str] | None = getattr(self.adapter, "backend_of", None)
+        of = named(case.operation, chosen, target=self.request.target) if named else chosen
         if of == case.backend or "one-kernel" in found.marks:
             return found
         return replace(found, marks=(*found.marks, "one-kernel"))
-
-    def _imported(self) -> tuple[Finding | None, list[str]]:
-        """Say what keeps the package from being imported, None for nothing; and the libraries that it loads."""
-        ending = apart(self._load, self.folder, limit=self.request.limit, memory=None)
-        if ending.answer is None:
-            return concluded(ending, what="importing the package"), []
-        reason, text, libraries = ending.answer
-        return refused(reason, text) if reason else None, libraries
-
-    def _load(self) -> tuple[str, str, list[str]]:
-        try:
-            self.adapter.load()
-            # What keeps the device from being used keeps every probe: a driver that is too old, no GPU.
-            torch.empty(1, device=self.request.device)
-        except NotOfferedError as error:
-            return "not_offered", str(error), []
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is told
-            reason = of_exception(error)
-            unnamed = reason in ("failed", "not_compiled")
-            return "import_error" if unnamed else reason, words(error), []
-        return "", "", conditions.libraries()
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
@@ -196,55 +179,6 @@ class Probes:
                 f"{self.request.results}: {error.strerror}; what was measured before is kept",
                 lines.DISK,
             ) from error
-
-
-def concluded(ending: Ending, what: str = "the probe") -> Finding:
-    """Say what the ending of a process means where it gave no finding of its own."""
-    if ending.answer is not None:
-        found = Finding(**ending.answer)
-        told = of_device(ending.printed) if found.status == "fail" else ""
-        return replace(found, reason=told or found.reason)
-    last = ending.printed.strip().splitlines()[-1:] or [""]
-    said = f"; last line: {last[0]}" if last[0] else ""
-    if ending.flooded:
-        return refused("failed", f"{what} printed more than a log holds, and was ended{said}")
-    if ending.late:
-        stuck = " and could not be ended" if ending.stuck else " and was ended"
-        return refused("hang", f"{what} had no answer after {ending.seconds:.0f} s{stuck}{said}")
-    if ending.signal:
-        reason = of_death(ending.signal, ending.printed, out_of_memory=ending.out_of_memory)
-        return refused(reason, f"{what} was ended by signal {ending.signal}{said}")
-    reason = of_text(ending.printed)
-    if ending.code == DEFECT:
-        # Our own end of the process, where an answer could not be given: for want of memory, or by a defect of ours.
-        reason = "oom" if reason == "oom" or "MemoryError" in ending.printed else "harness_error"
-    return refused(reason, f"{what} left with exit code {ending.code} and no answer{said}")
-
-
-def beside(found: Finding, subject: Charged, case: Case) -> Finding:
-    """Put beside a finding what the package says of the backend, and which one it would choose."""
-    advertised, selected = found.advertised, found.selected
-    with contextlib.suppress(ChargedError, NotOfferedError):
-        selected = selected or subject.selected(case.operation)
-        advertised = advertised or subject.advertised(case.operation, case.backend)
-    return replace(found, advertised=advertised, selected=selected)
-
-
-def told(work: Callable[[], Finding]) -> Finding:
-    """Return what a probe found; what it raised instead is a finding, too."""
-    try:
-        return work()
-    except NotOfferedError as error:
-        return Finding(status="skip", reason="not_offered", text=str(error))
-    except ChargedError as error:
-        return refused(error.reason, str(error))
-    except Exception as error:  # noqa: BLE001 - a defect of the probe is a result, and never the product's fault
-        return Finding(status="error", reason="harness_error", text=words(error))
-
-
-def answer(found: Finding) -> dict[str, Any]:
-    """Return a finding as `apart` carries it; `concluded` reads it."""
-    return found.__dict__ | {"metrics": dict(found.metrics), "digests": dict(found.digests)}
 
 
 def _itself(_operation: str, selected: str, *, target: str) -> str:

@@ -127,8 +127,8 @@ def moe(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: int = 
     )
     # Calibrated on the first inputs whatever `again` is: what it changes are the inputs alone.
     calm = inputs.normal(case["tokens"], case["hidden"], seed=seed, dtype=dtype)
-    experts = _experts(calm, count, width, seed)
-    ready = subject.prepare("moe", _moved(experts, device), backend=case.backend, fill=fill)
+    experts = experts_for(calm, count, width, seed)
+    ready = subject.prepare("moe", moved(experts, device), backend=case.backend, fill=fill)
 
     def call(
         ops: Charged, given: torch.Tensor, which: torch.Tensor, share: torch.Tensor
@@ -155,7 +155,7 @@ def moe(subject: Charged, case: Case, seed: int, *, again: int = 0, fill: int = 
     )
 
 
-def _experts(hidden: torch.Tensor, count: int, width: int, seed: int) -> Experts:
+def experts_for(hidden: torch.Tensor, count: int, width: int, seed: int) -> Experts:
     """Return experts for `hidden`, the second multiplier calibrated on what the first rows make of the first expert."""
     size = hidden.shape[-1]
     gate_up = weights(count, 2 * width, size, seed=seed + 2)
@@ -171,7 +171,9 @@ def _experts(hidden: torch.Tensor, count: int, width: int, seed: int) -> Experts
     )
 
 
-def _moved(experts: Experts, device: torch.device) -> Experts:
+def moved(experts: Experts, device: torch.device) -> Experts:
+    """Return experts on a device."""
+
     def on(one: Nvfp4) -> Nvfp4:
         return Nvfp4(
             packed=one.packed.to(device),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -88,8 +89,24 @@ def utilisation() -> float | None:
 
 def compiler_runs() -> bool:
     """Return whether a compiler of kernels runs on this machine, by the names of processes."""
+    return any(True for _ in _compilers())
+
+
+def compiles_here() -> bool:
+    """Return whether one runs that this process, or one that it started, has started."""
+    return any(os.getpid() in _ancestors(each) for each in _compilers())
+
+
+def _compilers() -> Iterator[int]:
     for file in Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
             if file.read_text(encoding="utf-8", errors="replace").strip() in COMPILERS:
-                return True
-    return False
+                yield int(file.parent.name)
+
+
+def _ancestors(process: int) -> Iterator[int]:
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        while process > 1:
+            told = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+            process = int(told.rpartition(")")[2].split()[1])
+            yield process

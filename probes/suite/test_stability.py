@@ -20,9 +20,9 @@ from probes.correctness.making import make, representative
 from probes.correctness.work import Outputs, Work, digests, launch
 from probes.correctness.work import concluded as judged_as
 from probes.endurance import replay, xid
-from probes.endurance.watchdog import Watchdog
+from probes.endurance.watchdog import Watchdog, compiles_here
 from probes.finding import Finding, Metrics, refused
-from probes.plugin import answer, beside, concluded, told
+from probes.outcome import answer, beside, concluded, told
 from probes.request import Request
 from probes.subject import Charged, NotOfferedError
 
@@ -86,7 +86,9 @@ def tuned_loads(operation: str) -> Loads:
 def test_tactics(subject: Made, case: Case, run: Request) -> Finding:
     """Run every tactic that the package may choose, each in a process of its own; one that fails is named."""
     folder = Path(tempfile.mkdtemp(prefix="nvfp4-tactics-"))
-    listed = apart(lambda: _tactics(subject, case, run), folder, limit=_TACTIC_LIMIT)
+    listed = apart(
+        lambda: _tactics(subject, case, run), folder, limit=_TACTIC_LIMIT, excused=compiles_here
+    )
     if not isinstance(listed.answer, list):
         return concluded(listed, "listing the tactics")
     found: dict[str, Finding] = {}
@@ -99,6 +101,7 @@ def test_tactics(subject: Made, case: Case, run: Request) -> Finding:
             lambda name=tactic: _with_tactic(subject, case, run, name),  # type: ignore[misc]
             folder,
             limit=_TACTIC_LIMIT,
+            excused=compiles_here,
         )
         found[tactic] = concluded(ending, f"tactic {tactic}")
     return worst(found, len(listed.answer))

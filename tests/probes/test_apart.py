@@ -144,6 +144,28 @@ def test_a_process_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
     assert ends(int((tmp_path / "child").read_text(encoding="ascii")))
 
 
+def test_a_process_goes_on_while_it_is_excused_and_has_time_for_its_own_work_after_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> int:
+        time.sleep(1.5)
+        return 1
+
+    told = iter([True, True])
+    monkeypatch.setattr(module, "_ASKED", 0.2)
+    ending = run(work, tmp_path, limit=0.2, excused=lambda: next(told, False))
+    assert (ending.answer, ending.late) == (1, False)
+
+
+def test_a_process_is_not_excused_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LENIENCE", 0.5)
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    monkeypatch.setattr(module, "_ASKED", 0.1)
+    ending = run(lambda: time.sleep(60), tmp_path, limit=0.2, excused=lambda: True)
+    assert ending.late
+    assert 0.7 < ending.seconds < 20
+
+
 def test_a_time_limit_that_is_over_at_once_leaves_nothing(tmp_path: Path) -> None:
     assert run(lambda: time.sleep(60), tmp_path, limit=0).late
 

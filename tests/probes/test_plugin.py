@@ -17,8 +17,10 @@ import pytest
 pytest.importorskip("torch", reason="the suite needs torch: run `nox -s reference`")
 
 from probes.apart import DEFECT, Ending
+from probes.importing import imported
 from probes.lines import DISK
-from probes.plugin import Probes, concluded
+from probes.outcome import concluded
+from probes.plugin import Probes
 from probes.request import Request
 from probes.subjects.planted import VARIABLE
 
@@ -258,10 +260,9 @@ def test_a_package_that_leaves_when_it_is_imported_is_at_fault_itself(tmp_path: 
         def load() -> None:
             raise SystemExit("no licence")
 
-    probes = Probes(Request.read(_asked(tmp_path)))
-    probes.adapter = Leaving  # type: ignore[assignment]
-    reason, text, _ = probes._load()
-    assert (reason, text) == ("import_error", "SystemExit: no licence")
+    found = imported(Leaving, Request.read(_asked(tmp_path)), tmp_path).broken
+    assert found is not None
+    assert (found.reason, found.text) == ("import_error", "SystemExit: no licence")
 
 
 def test_its_folder_is_where_it_is_removed_with_the_request(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch
 
 COUNT, WIDTH = 4, 64
 HIDDEN = inputs.normal(24, 64, seed=1, dtype=torch.bfloat16)
-EXPERTS = multiplying._experts(HIDDEN, COUNT, WIDTH, 1)
+EXPERTS = multiplying.experts_for(HIDDEN, COUNT, WIDTH, 1)
 IDS, SHARES = inputs.routing(24, COUNT, 2, kind="even", seed=3)
 
 
@@ -62,7 +62,7 @@ def early(
 @pytest.mark.parametrize("seed", range(8))
 def test_another_rounding_of_the_middle_is_right(dtype: torch.dtype, seed: int) -> None:
     hidden = inputs.normal(24, 64, seed=seed, dtype=dtype)
-    experts = multiplying._experts(hidden, COUNT, WIDTH, seed)
+    experts = multiplying.experts_for(hidden, COUNT, WIDTH, seed)
     ids, shares = inputs.routing(24, COUNT, 2, kind="even", seed=seed)
     want = product.moe(hidden, experts, expert_ids=ids, expert_weights=shares)
     got = early(hidden, experts, ids, shares).to(dtype)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.endurance.watchdog import Watchdog, compiler_runs
+from probes.endurance.watchdog import Watchdog, compiler_runs, compiles_here
 
 
 class Clock:
@@ -69,6 +70,19 @@ def test_a_compiler_is_found_by_its_name(tmp_path: Path) -> None:
         until = time.monotonic() + 5
         while not compiler_runs() and time.monotonic() < until:
             time.sleep(0.01)
-        found = compiler_runs()
+        found, here = compiler_runs(), compiles_here()
         process.kill()
     assert found
+    assert here
+
+
+def test_a_compiler_that_somebody_else_started_is_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "cicc"
+    shutil.copy(shutil.which("sleep") or "", program)
+    with subprocess.Popen([str(program), "30"]) as process:
+        monkeypatch.setattr(os, "getpid", lambda: process.pid)
+        here = compiles_here()
+        process.kill()
+    assert not here
