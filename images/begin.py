@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import importlib.resources
 import re
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,9 +13,11 @@ from images.here import finished
 from images.place import Place
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.proberun import identity
+from probes.check import digest
 from probes.request import Request
 
 CPU: Final = "cpu"
+_SUITE: Final = Path(str(importlib.resources.files("probes"))) / "suite"
 _RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _MEMORY: Final = 24 << 30
 """Bytes of address space for one probe on a CPU: a runaway is ended before the machine suffers."""
@@ -32,8 +35,7 @@ def begin(
     soak: float = 60.0,
 ) -> Request:
     """Return a new run's request; `when` is now, UTC, as results have it. Raises OutsideError where the disk refuses."""
-    told = "\0".join((when, place.stack, place.target, place.machine, place.gpu, *only, str(seed)))
-    run = f"probe-{re.sub('[^0-9]', '', when)}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    run = f"probe-{re.sub('[^0-9]', '', when)}-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,9 +60,10 @@ def begin(
 
 
 def go_on(request: Request, run: str, folder: Path) -> Request:
-    """Return `request` as the rest of an earlier run, whose results stay as they are.
+    """Return `request` as the rest of what an earlier run planned, with its seed; its results stay as they are.
 
-    Raises ConfigurationError where there is no such run, or it was of another cell, subject or seed.
+    Raises ConfigurationError where there is no such run, it was of another cell or subject, or a probe has changed
+    since: its results would not be of one check.
     """
     file = folder / f"{run}.jsonl"
     if not _RUN.fullmatch(run) or not file.is_file():
@@ -77,13 +80,25 @@ def go_on(request: Request, run: str, folder: Path) -> Request:
             raise ConfigurationError(
                 f"--resume {run}: its {name} was {before}, and here it is {after}"
             )
-    done = [identity(result) for result in results]
+    for probe in dict.fromkeys(planned.probe for planned in opening.planned):
+        if probe.sha256 != _digest(probe.name):
+            raise ConfigurationError(
+                f"--resume {run}: the probe {probe.name} has changed since; begin a new run"
+            )
+    done = {identity(result) for result in results if result.run == run}
+    left = [each for each in map(identity, opening.planned) if each not in done]
     return Request(
         **{
             **request.__dict__,
             "run": run,
             "results": str(file.absolute()),
             "seed": opening.conditions.seed,
-            "done": tuple(f"{one.probe}[{'-'.join((one.backend, *one.load))}]" for one in done),
+            "rest": tuple(f"{one.probe}[{'-'.join((one.backend, *one.load))}]" for one in left),
         }
     )
+
+
+def _digest(probe: str) -> str:
+    """Return the hash that a probe has now, "" for one that is no more."""
+    file = _SUITE / f"test_{probe.partition('.')[0]}.py"
+    return digest(str(file)) if file.is_file() else ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.resources
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,16 +23,23 @@ from matrix.journal import decode
 from matrix.model import Model
 from matrix.proberun import ProbeRun
 from matrix.result import Result
+from probes.heirs import Heirs
+from probes.lines import DISK
 from probes.request import Request
 
 _PREFLIGHT: Final = 120.0
 _STEP: Final = 0.2
 _PATIENCE: Final = 5.0
 """Seconds that a suite is given to end by itself once it was asked to."""
-_DISK: Final = 74
-"""The suite's exit code where results could not be written (probes/plugin.py)."""
-_FINISHED: Final = (0, 1, 5)
-"""pytest's: all passed, some did not, nothing was asked for."""
+_NOTHING: Final = 5
+"""pytest's exit code where there was nothing to run."""
+_FINISHED: Final = (0, 1, _NOTHING)
+"""pytest's exit codes of a suite that came to its end: all passed, some did not, nothing to run."""
+_OLDEST: Final = (3, 10)
+"""The Python that the suite is written for; no release of vLLM with NVFP4 takes an older one."""
+_TAIL: Final = 4000
+_LONGEST: Final = 300
+"""Characters of a last line that are told."""
 
 Line = Result | ProbeRun
 
@@ -64,7 +73,10 @@ class Here:
         self._folder.cleanup()
 
     def preflight(self) -> Preflight:
-        """Ask what is there. Raises ConfigurationError where torch or pytest is missing, ToolError for no answer."""
+        """Ask what is there.
+
+        Raises ConfigurationError for a Python that is too old or without torch or pytest, ToolError for no answer.
+        """
         try:
             asked = subprocess.run(  # noqa: S603 - the user names the interpreter
                 [str(self.python), "-B", "-m", "probes.preflight"],
@@ -74,9 +86,21 @@ class Here:
                 timeout=_PREFLIGHT,
                 stdin=subprocess.DEVNULL,
             )
-            told = msgspec.json.decode(asked.stdout, type=Preflight)
-        except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError) as error:
+            told = _told(asked.stdout)
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(
+                f"{self.python} does not say what is installed: no answer after {_PREFLIGHT:.0f} s"
+            ) from error
+        except (OSError, msgspec.DecodeError) as error:
             raise ToolError(f"{self.python} does not say what is installed: {error}") from error
+        if told is None:
+            said = _last(asked.stderr) or f"it ended {_ending(asked.returncode)}"
+            raise ToolError(f"{self.python} does not say what is installed: {said}")
+        if tuple(int(part) for part in re.findall(r"\d+", told.python)[:2]) < _OLDEST:
+            least = ".".join(map(str, _OLDEST))
+            raise ConfigurationError(
+                f"{self.python} is Python {told.python}: the probes need {least} or newer"
+            )
         if told.missing:
             names = " and ".join(told.missing)
             raise ConfigurationError(
@@ -95,14 +119,18 @@ class Here:
         """Run what `request` asks for, and call `tell` with each line as it comes; return when it has ended.
 
         What the suite prints goes to `log`. A stop (Ctrl-C) ends the suite and whatever it started, and goes on up.
-        Raises OutsideError where the disk is full, ToolError where the suite itself died; what was finished
-        before is in the results' file in any case.
+        Raises ConfigurationError where the run is going on already or nothing of the subject is asked for,
+        OutsideError where the disk refuses, ToolError where the suite itself died; what was finished before is in
+        the results' file in any case.
         """
         file = self.folder / "request.json"
         request.write(file)
         results = Path(request.results)
         begin = results.stat().st_size if results.exists() else 0
-        with log.open("ab") as output:
+        count = 0
+        wrong: list[str] = []
+        with _held(log) as output, Heirs() as heirs:
+            said = output.tell()
             process = subprocess.Popen(  # noqa: S603 - the user names the interpreter
                 [str(self.python), "-B", "-m", "probes", str(file), "-q", "--no-header"],
                 cwd=self.folder,
@@ -112,19 +140,28 @@ class Here:
                 start_new_session=True,
                 env={**os.environ, **(variables or {})},
             )
-            wrong: list[str] = []
             try:
                 for line in _follow(results, begin, process):
+                    count += 1
                     if isinstance(line, str):
                         wrong.append(line)
                     else:
                         tell(line)
             finally:
-                _stop(process)
-        if process.returncode == _DISK:
-            raise OutsideError(f"{results}: the disk is full; what was measured before is kept")
-        if process.returncode not in _FINISHED:
-            raise ToolError(f"the suite ended {_ending(process.returncode)}; {log} tells more")
+                _stop(process, heirs)
+        code = process.returncode
+        if code == DISK:
+            raise OutsideError(
+                f"{results}: cannot be written (is the disk full?); what was measured before is kept"
+            )
+        if code == _NOTHING and not count and request.rest is None:
+            asked = " ".join(f"--only {name}" for name in request.only)
+            raise ConfigurationError(f"{asked}: {request.subject} has no probe of such a name")
+        if code not in _FINISHED or (request.rest is None and not count):
+            last = _last(_tail(log, said))
+            raise ToolError(
+                f"the suite ended {_ending(code)}{': ' * bool(last)}{last} ({log} tells more)"
+            )
         if wrong:
             raise ToolError(f"{results}: {len(wrong)} lines are no results: {wrong[0]}")
 
@@ -159,16 +196,57 @@ def _lines(file: IO[bytes]) -> Iterator[Line | str]:
             yield str(error)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the process and its session: gently, then not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def _stop(process: subprocess.Popen[bytes], heirs: Heirs) -> None:
+    """End what is left of the process and what it started: gently, then not; a second stop does not wait."""
+    try:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_PATIENCE)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+        heirs.end()
+
+
+@contextlib.contextmanager
+def _held(log: Path) -> Iterator[IO[bytes]]:
+    """Open a run's log and hold it, for this process and the suite that writes to it: no run goes on twice at once."""
+    try:
+        output = log.open("ab")
+    except OSError as error:
+        raise OutsideError(f"{log}: {error.strerror}; results and log go to one folder") from error
+    with output:
+        try:
+            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"{log.stem}: this run is still going on") from error
+        except OSError:
+            pass  # a file system that knows no locks
+        yield output
+
+
+def _told(stdout: bytes) -> Preflight | None:
+    """Find the answer in what was printed: an environment's own start may say something before it."""
+    lines = [line for line in stdout.splitlines() if line.startswith(b"{")]
+    return msgspec.json.decode(lines[-1], type=Preflight) if lines else None
+
+
+def _tail(file: Path, begin: int) -> bytes:
+    """Read the end of what was written to a file after `begin`."""
+    with contextlib.suppress(OSError), file.open("rb") as held:
+        held.seek(max(begin, held.seek(0, os.SEEK_END) - _TAIL))
+        return held.read()
+    return b""
+
+
+def _last(printed: bytes) -> str:
+    """Return the last line with something in it, "" where there is none."""
+    lines = printed.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:_LONGEST] if lines else ""
 
 
 def _ending(code: int) -> str:
@@ -176,15 +254,20 @@ def _ending(code: int) -> str:
 
 
 def finished(results: Path) -> tuple[ProbeRun | None, tuple[Result, ...]]:
-    """Read what an earlier attempt of a run left: its opening, and what it finished."""
+    """Read what an earlier attempt of a run left: its opening, and what it finished. Raises OutsideError."""
     opening: ProbeRun | None = None
     found: list[Result] = []
-    with contextlib.suppress(FileNotFoundError):
-        for line in results.read_bytes().splitlines(keepends=True):
-            with contextlib.suppress(ValueError):
-                told = decode(line)
-                if isinstance(told, ProbeRun):
-                    opening = told
-                else:
-                    found.append(told)
+    try:
+        lines = results.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise OutsideError(f"{results}: {error.strerror}") from error
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            told = decode(line)
+            if isinstance(told, ProbeRun):
+                opening = opening or told  # the first, as where results are read
+            else:
+                found.append(told)
     return opening, tuple(found)

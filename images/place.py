@@ -12,6 +12,7 @@ import msgspec
 from images.here import Preflight
 from matrix.errors import ConfigurationError
 from matrix.knowledge import Knowledge
+from matrix.result import unfit_name
 from matrix.target import Rates, Target
 from matrix.vocabulary import Environment, Machine
 
@@ -45,6 +46,8 @@ def place(
     environment: Environment | None = None,
 ) -> Place:
     """Find the cell that a run is about. Raises ConfigurationError, in one line, for what cannot be run here."""
+    if stack is not None and (fault := unfit_name(stack)):
+        raise ConfigurationError(f"--stack: the name {fault}")
     package = PACKAGES.get(subject)
     if package and package not in told.packages:
         raise ConfigurationError(f"{python}: {package} is not installed there")
@@ -70,7 +73,7 @@ def device(told: Preflight, wanted: str | None) -> Mapping[str, str]:
     """Pick the GPU. Raises ConfigurationError for none, another one, or several without a choice."""
     if not told.gpu:
         raise ConfigurationError(
-            "no NVIDIA GPU here (nvidia-smi names none); `select` needs none, nor does --self-test"
+            "no NVIDIA GPU here (nvidia-smi names none, or CUDA_VISIBLE_DEVICES hides it); `select` needs none, nor does --self-test"
         )
     if wanted is not None:
         for each in told.gpu:

@@ -187,11 +187,44 @@ def _conditions(run: ProbeRun | None) -> Iterator[Item]:
 
 
 def _items(results: Sequence[Result]) -> Iterator[Item]:
-    """Tell the first results, and how many more there are."""
-    yield from map(_item, results[:_MOST])
-    left = len(results) - _MOST
+    """Tell the first results, checks of one probe that say the same together, and how many more there are."""
+    alike: dict[object, list[Result]] = {}
+    for number, result in enumerate(results):
+        alike.setdefault(_same(result) or number, []).append(result)
+    groups = list(alike.values())
+    for group in groups[:_MOST]:
+        yield _item(group[0]) if len(group) == 1 else _together(group)
+    left = sum(len(group) for group in groups[_MOST:])
     if left > 0:
         yield Item(kind="result", name=results[0].run, answer="more", text=f"{left} more results")
+
+
+def _same(result: Result) -> tuple[object, ...] | None:
+    """Return what checks of a probe share that are told together; None for what is told by itself.
+
+    What was read from somebody's file, and what is wrong, is.
+    """
+    if result.source or result.status not in ("pass", "skip", "missing"):
+        return None
+    return result.probe, result.backend, result.status, result.reason, result.marks
+
+
+def _together(group: Sequence[Result]) -> Item:
+    """Tell checks of one probe that say the same: how many, and of what loads."""
+    first = group[0]
+    marks = f" ({', '.join(first.marks)})" if first.marks else ""
+    loads = [" ".join(result.load) for result in group]
+    told = (
+        f"{len(group)} checks, {loads[0]} to {loads[-1]}" if any(loads) else f"{len(group)} checks"
+    )
+    said = "; ".join(filter(None, (first.backend, told, first.reason)))
+    return Item(
+        kind="result",
+        name=first.probe.name,
+        answer=first.status,
+        text=said + marks,
+        where=max(result.when for result in group),
+    )
 
 
 def _item(result: Result) -> Item:

@@ -65,6 +65,7 @@ class Hearing:
         """Say why the answers do not hold for this stack; "" where they do."""
         return (
             self._other_stack
+            or self._by_hand(chapter)
             or self._extra(chapter)
             or (self._apart(chapter) if self.carried else "")
         )
@@ -76,15 +77,28 @@ class Hearing:
 
     @cached_property
     def _other_stack(self) -> str:
-        """Say in what the stack that was asked is another one.
+        """Say in what the stack that was asked is another one: what decides a choice must be the same, or absent."""
+        return next(filter(None, map(self._differs, PACKAGES)), "")
 
-        What decides a choice must be the same version, or absent, in both; so must what was pinned by hand.
-        """
-        found, stack = self._found, self.here.stack
-        for name in dict.fromkeys((*PACKAGES, *(self.written or {}))):
-            asked, pinned = found.get(name, ""), stack.version(name) or ""
-            if asked != pinned:
-                return f"asked with {_there(name, asked)}; this stack has {_there(name, pinned)}"
+    def _differs(self, name: str) -> str:
+        """Say how a package that was asked with differs from the stack's; "" where it does not."""
+        asked, pinned = self._found.get(name, ""), self.here.stack.version(name) or ""
+        if asked == pinned:
+            return ""
+        return f"asked with {_there(name, asked)}; this stack has {_there(name, pinned)}"
+
+    def _by_hand(self, chapter: Chapter) -> str:
+        """Say which pin by hand may change the choice: one that what was chosen calls, or what said no before it."""
+        other = {name: why for name in self.written or {} if (why := self._differs(name))}
+        kind = ASKED.get(chapter.capability)
+        if not other or kind is None:
+            return ""
+        for environment in self.selection.environments:
+            choice = self._choice(kind, chapter, environment)
+            called = _called(choice, self.here, chapter.paths) if choice else None
+            for name, why in other.items():
+                if called is None or name in called:
+                    return why
         return ""
 
     @cached_property
@@ -236,6 +250,25 @@ def _passed_over(choice: LayerChoice) -> Iterator[Candidate]:
         if candidate.name == choice.selected and candidate.supported:
             return
         yield candidate
+
+
+def _called(choice: LayerChoice, here: Situation, paths: Sequence[Path]) -> frozenset[str] | None:
+    """Return the packages that a choice and all that was passed over before it call; None where one is not known."""
+    names = {path.selector: path for path in paths}
+    looked = [path for path in paths if path.path == choice.path]
+    before = [names.get(candidate.name) for candidate in _passed_over(choice)]
+    if not looked or None in before:
+        return None
+    entries = [
+        here.entry(name) for path in (*looked, *filter(None, before)) for name in path.pieces
+    ]
+    if None in entries:
+        return None
+    return frozenset(
+        name
+        for entry in filter(None, entries)
+        for name in (entry.package, *entry.needs, *entry.libraries)
+    )
 
 
 def _there(name: str, version: str) -> str:

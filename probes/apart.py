@@ -22,6 +22,8 @@ DEFECT: Final = 70
 """Exit code of a process that could not give its answer: EX_SOFTWARE of sysexits.h. Any other is the package's."""
 
 _TAIL: Final = 4000
+MOST_PRINTED = 1 << 30
+"""Bytes that a process may print: the disk is everybody's."""
 _STEP: Final = 0.002
 PATIENCE = 30.0
 """Seconds that a killed process has to be gone; one that waits inside the driver may never be."""
@@ -42,7 +44,8 @@ class Ending:
     """How a process ended: its `answer` (None without one), or why there is none.
 
     `printed`: the end of what it and its children wrote. `signal`: 0 where none ended it. `late`: it was ended at its
-    time limit, or, where `stuck`, could not be. `out_of_memory`: the kernel ended some process for want of memory meanwhile.
+    time limit, or, where `stuck`, could not be. `flooded`: it was ended for what it printed. `out_of_memory`: the kernel
+    ended some process for want of memory meanwhile.
     """
 
     answer: Any
@@ -52,6 +55,7 @@ class Ending:
     code: int = 0
     late: bool = False
     stuck: bool = False
+    flooded: bool = False
     out_of_memory: bool = False
 
 
@@ -89,7 +93,10 @@ def apart(
             if not process:
                 _child(work, answer, output, memory, parent, before)
             late, status = _wait(
-                process, before, hopeless or _never, _Limit(started, limit, excused or _never)
+                process,
+                before,
+                lambda: _flooded(output) or (hopeless is not None and hopeless()),
+                _Limit(started, limit, excused or _never),
             )
         finally:
             heirs.end()
@@ -103,6 +110,7 @@ def apart(
         code=max(code, 0),
         late=late,
         stuck=status is None,
+        flooded=_flooded(output),
         out_of_memory=_kills() > killed,
     )
 
@@ -162,6 +170,13 @@ class _Limit:
 
 def _never() -> bool:
     return False
+
+
+def _flooded(output: Path) -> bool:
+    try:
+        return output.stat().st_size > MOST_PRINTED
+    except OSError:
+        return False
 
 
 def _wait(

@@ -10,9 +10,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from probes.request import Request
+if TYPE_CHECKING:
+    from probes.request import Request
 
 PACKAGES: Final = (
     "torch",
@@ -44,6 +45,15 @@ _GPU: Final = (
     "persistence_mode",
     "clocks_event_reasons.active",
 )
+_LEAST: Final = _GPU[:4]
+"""What every driver's nvidia-smi knows; one that does not know a field answers none."""
+
+_SECRET: Final = re.compile(r"(KEYS?|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+"""Settings that results, which people post, must not tell."""
+
+_LONGEST: Final = 600
+"""Characters of a setting."""
+
 _LIBRARY: Final = re.compile(
     r"/(lib(?:cuda|cudart|cudnn|cublas|nccl|nvrtc|cupti|nvJitLink)[^/]*\.so[^/]*)$"
 )
@@ -59,9 +69,10 @@ def here(request: Request) -> dict[str, Any]:
         "device": request.device,
         "seed": request.seed,
         "variables": {
-            name: value
+            name: value[:_LONGEST]
             for name, value in sorted(os.environ.items())
             if name.startswith(("VLLM_", "FLASHINFER_", "CUDA_", "TORCH_", "NVIDIA_"))
+            and not _SECRET.search(name)
         },
     }
     with contextlib.suppress(ImportError, AttributeError):
@@ -86,9 +97,17 @@ def packages() -> dict[str, str]:
 
 def gpu() -> list[dict[str, str]]:
     """Return what nvidia-smi says of each GPU, by its own field names; none where it is not there."""
-    told = _tool("nvidia-smi", f"--query-gpu={','.join(_GPU)}", "--format=csv,noheader,nounits")
-    rows = [line.split(", ") for line in told.splitlines()]
-    return [dict(zip(_GPU, row, strict=True)) for row in rows if len(row) == len(_GPU)]
+    for fields in (_GPU, _LEAST):
+        told = _tool(
+            "nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"
+        )
+        # From the right: it is the name, the first of them, that may have a comma.
+        rows = [line.rsplit(", ", len(fields) - 1) for line in told.splitlines()]
+        if found := [
+            dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)
+        ]:
+            return found
+    return []
 
 
 def libraries() -> list[str]:

@@ -22,9 +22,9 @@ _ROUNDS: Final = 100
 """One that is ended hands its own children on: again until there are none, within reason."""
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, so that a killed run leaves nothing on the GPU."""
-    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask the kernel for signal `number` when the parent ends, so that a killed run leaves nothing on the GPU."""
+    _prctl(_PR_SET_PDEATHSIG, int(number))
     if os.getppid() != parent:
         os._exit(1)
 

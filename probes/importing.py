@@ -50,7 +50,7 @@ def _load(adapter: Any, device: str) -> tuple[str, str, list[str], bool]:
         torch.empty(1, device=device)
     except NotOfferedError as error:
         return "not_offered", str(error), [], False
-    except Exception as error:  # noqa: BLE001 - whatever it raises is told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is told
         reason = of_exception(error)
         unnamed = reason in ("failed", "not_compiled")
         return "import_error" if unnamed else reason, words(error), [], False

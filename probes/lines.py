@@ -13,7 +13,11 @@ from probes.case import Case
 from probes.finding import Finding
 from probes.request import Request
 
+DISK: Final = 74
+"""The suite's exit code where the disk refuses: EX_IOERR of sysexits.h."""
+
 MOST_TEXT: Final = 600
+MOST_KERNELS: Final = 100
 
 
 def now() -> str:
@@ -62,7 +66,7 @@ def result(request: Request, case: Case, sha256: str, found: Finding) -> dict[st
         "capability": case.capability,
         "probe": {"name": case.probe, "sha256": sha256},
         "backend": case.backend,
-        "kernels": found.kernels,
+        "kernels": _few(found.kernels),
         "advertised": _plain(found.advertised),
         "selected": _plain(found.selected),
         "status": found.status,
@@ -78,15 +82,16 @@ def result(request: Request, case: Case, sha256: str, found: Finding) -> dict[st
     }
 
 
-def append(file: str, line: Mapping[str, Any]) -> None:
+def append(file: str, line: Mapping[str, Any], *, create: bool = True) -> None:
     """Append one line whole and return once it is on the disk. Raises OSError where the disk refuses.
 
+    Without `create` the file has to be there: one that somebody removed is not begun anew in the middle of a run.
     What a full disk took in part is cut off again, so that what stands there stays readable; a half line that an
     earlier crash left is ended first, so that nothing is glued to it.
     """
     told = json.dumps(line, ensure_ascii=False, allow_nan=False)
     content = told.encode(errors="replace") + b"\n"  # a package's words may hold what is no Unicode
-    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = os.open(file, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o644)
     try:
         end = os.lseek(handle, 0, os.SEEK_END)
         if end and os.pread(handle, 1, end - 1) != b"\n":
@@ -102,6 +107,13 @@ def append(file: str, line: Mapping[str, Any]) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def _few(names: Sequence[str]) -> list[str]:
+    """Return kernels' names fit for a line, and of too many the first."""
+    told = [_plain(name) for name in names[:MOST_KERNELS]]
+    left = len(names) - len(told)
+    return [*told, f"… {left} more"] if left else told
 
 
 def _plain(text: str) -> str:

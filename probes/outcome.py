@@ -22,6 +22,8 @@ def concluded(ending: Ending, what: str = "the probe") -> Finding:
         return replace(found, reason=told or found.reason)
     last = ending.printed.strip().splitlines()[-1:] or [""]
     said = f"; last line: {last[0]}" if last[0] else ""
+    if ending.flooded:
+        return refused("failed", f"{what} printed more than a log holds, and was ended{said}")
     if ending.late:
         stuck = " and could not be ended" if ending.stuck else " and was ended"
         return refused("hang", f"{what} had no answer after {ending.seconds:.0f} s{stuck}{said}")

@@ -24,23 +24,20 @@ from probes.outcome import answer, beside, concluded, told
 from probes.request import Request
 from probes.subject import Charged, ChargedError, NotOfferedError
 
-DISK: Final = 74
-"""Exit code where results could not be written: EX_IOERR of sysexits.h."""
-
 _FOUND: Final = pytest.StashKey[Finding]()
 _SUFFIX: Final = "test_"
 
 
 class Probes:
-    """One run: `request` says of what; `adapter` is the module of the subject.
+    """One run: `request` says of what, and `home` where its own folder may be; `adapter` is the module of the subject.
 
     A module whose package has other words for its choice than for its backends has a function `backend_of`.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, home: Path | None = None) -> None:
         self.request = request
         self.adapter = importlib.import_module(f"probes.subjects.{request.subject}")
-        self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-", dir=home))
         self.broken: Finding | None = None
         self._planned: list[tuple[Case, str]] = []
         self._chosen: dict[str, str] = {}
@@ -71,18 +68,21 @@ class Probes:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out what an earlier attempt has finished."""
-        done = frozenset(self.request.done)
+        """Leave out what an earlier attempt has finished, or did not plan."""
         # A probe of what the subject lacks, or that the request leaves out, has one item without a case.
         items[:] = [item for item in items if isinstance(_planned(item)[0], Case)]
         self._planned = [_planned(item) for item in items]
-        items[:] = [item for item in items if identity(_planned(item)[0]) not in done]
+        if self.request.rest is not None:
+            rest = frozenset(self.request.rest)
+            items[:] = [item for item in items if identity(_planned(item)[0]) in rest]
 
     def pytest_runtestloop(self) -> None:
         """See in a child whether the package can be imported, then open the run: what is planned, and where."""
+        if not self._planned:
+            return
         found = imported(self.adapter, self.request, self.folder)
         self.broken = found.broken
-        if not self.request.done:
+        if self.request.rest is None:
             told = {**conditions.here(self.request), "libraries": found.libraries}
             self._write(lines.opening(self.request, self._planned, told))
         if self.broken is None:
@@ -173,15 +173,16 @@ class Probes:
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
-            lines.append(self.request.results, line)
+            lines.append(self.request.results, line, create="record" in line)
         except OSError as error:
             raise pytest.exit.Exception(
-                f"{self.request.results}: {error.strerror}; what was measured before is kept", DISK
+                f"{self.request.results}: {error.strerror}; what was measured before is kept",
+                lines.DISK,
             ) from error
 
 
 def identity(case: Case) -> str:
-    """Return a case's name in a request's `done`."""
+    """Return a case's name in a request's `rest`."""
     return f"{case.probe}[{case.name}]"
 
 

@@ -15,8 +15,8 @@ class Request:
 
     `run`: one word for all its results. `stack`, `target`, `machine`, `environment`: as results have them. `subject`:
     a module of `probes.subjects`. `device`: torch's word. `results`: the file that lines are appended to. `only`: beginnings of
-    the names of probes, all where empty. `done`: cases that an earlier attempt of this run has finished. `seed`: added
-    to every case's own. `limit`: seconds for one probe. `memory`: bytes of address space for one, None for no limit.
+    the names of probes, all where empty. `rest`: the cases that an earlier attempt of this run has not finished,
+    None for a run that begins. `seed`: added to every case's own. `limit`: seconds for one probe. `memory`: bytes of address space for one, None for no limit.
     `scale`: "full", or "small" for CPUs. `options`: what single probes read, such as the peak rates of the target.
     """
 
@@ -29,7 +29,7 @@ class Request:
     device: str = "cuda"
     results: str
     only: Sequence[str] = ()
-    done: Sequence[str] = ()
+    rest: Sequence[str] | None = None
     seed: int = 0
     limit: float = 300.0
     memory: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,25 +21,35 @@ if TYPE_CHECKING:
 
 _GOOD: Final = ("pass", "skip")
 _WIDTH: Final = 110
+"""Columns where no terminal says how many."""
+_NARROWEST: Final = 5
+"""Columns of a count in the table, at least."""
 _ORDER: Final = ("pass", "fallback", "slow", "fail", "error", "missing", "skip")
 
 
 class Watcher:
     """Tells of each line of a run on stderr as it comes, and sums up at the end on stdout.
 
-    `before`: results of an earlier attempt, which count as well. With `as_json`, stdout has each result as a line
+    `before`, `opening`: results of an earlier attempt, which count as well, and what it planned. With `as_json`, stdout has each result as a line
     of JSON, and nothing else.
     """
 
-    def __init__(self, before: Iterable[Result] = (), *, as_json: bool = False) -> None:
+    def __init__(
+        self,
+        before: Iterable[Result] = (),
+        opening: ProbeRun | None = None,
+        *,
+        as_json: bool = False,
+    ) -> None:
         self.results = list(before)
-        self.opening: ProbeRun | None = None
+        self.opening = opening
         self._json = as_json
+        self._width = shutil.get_terminal_size((_WIDTH, 24)).columns
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415 - takes as long as the rest of the command
             from rich.progress import (  # noqa: PLC0415
                 BarColumn,
@@ -81,14 +92,15 @@ class Watcher:
         self.results.append(line)
         if self._json:
             click.echo(msgspec.json.encode(line).decode())
-        told = described(line)
         if self._bar is not None and self._task is not None:
+            told = described(line, self._width)
             self._bar.update(self._task, completed=len(self.results), description=told)
             if line.status not in _GOOD:
                 self._bar.console.print(told, markup=False, highlight=False)
         else:
             total = f"/{len(self.opening.planned)}" if self.opening else ""
-            click.echo(f"[{len(self.results)}{total}] {told}", err=True)
+            count = f"[{len(self.results)}{total}] "
+            click.echo(count + described(line, self._width - len(count)), err=True)
 
     def summary(self) -> Iterator[str]:
         """Yield a table of statuses by probe, then what did not pass and why, most frequent first."""
@@ -100,7 +112,7 @@ class Watcher:
             (r.status, r.reason, r.probe.name, r.backend) for r in every if r.status not in _GOOD
         )
         for (status, reason, name, backend), count in why.most_common(20):
-            yield plain(f"{status} ({reason})  {name} {backend}  x{count}", limit=_WIDTH)
+            yield plain(f"{status} ({reason})  {name} {backend}  x{count}", limit=self._width)
 
     @property
     def exit_code(self) -> int:
@@ -110,12 +122,12 @@ class Watcher:
         return 1 if lost or any(result.status not in _GOOD for result in required) else 0
 
 
-def described(result: Result) -> str:
+def described(result: Result, width: int = _WIDTH) -> str:
     """Say in one line what a check found."""
     why = f" ({result.reason})" if result.reason else ""
     told = f": {result.text}" if result.text and result.status not in _GOOD else ""
     name = " ".join((result.probe.name, result.backend, *result.load))
-    return plain(f"{result.status}{why}  {name}{told}", limit=_WIDTH)
+    return plain(f"{result.status}{why}  {name}{told}", limit=width)
 
 
 def _table(results: Iterable[Result]) -> Iterator[str]:
@@ -124,7 +136,9 @@ def _table(results: Iterable[Result]) -> Iterator[str]:
         counts.setdefault(result.probe.name, Counter())[result.status] += 1
     shown = [status for status in _ORDER if any(row[status] for row in counts.values())]
     wide = max(len(name) for name in counts)
-    yield f"{'':{wide}}  {'  '.join(f'{status:>8}' for status in shown)}"
+    yield f"{'':{wide}}  {'  '.join(f'{status:>{_NARROWEST}}' for status in shown)}"
     for name, row in counts.items():
-        cells = "  ".join(f"{row[status] or '·':>8}" for status in shown)
+        cells = "  ".join(
+            f"{row[status] or '·':>{max(len(status), _NARROWEST)}}" for status in shown
+        )
         yield f"{name:{wide}}  {cells}"

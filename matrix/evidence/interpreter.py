@@ -56,8 +56,11 @@ def interpreter(place: Path | None) -> Path:
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{found} is no Python interpreter: {error}") from error
-    words = told.stdout.split()
-    if told.returncode or words[:1] != ["nvfp4"]:
+    # An environment's own start (sitecustomize, a wrapper) may print something before it.
+    words = next(
+        (line.split() for line in told.stdout.splitlines() if line.startswith("nvfp4 ")), []
+    )
+    if told.returncode or not words:
         raise ConfigurationError(f"{found} is no Python interpreter")
     version = tuple(int(word) for word in words[1:])
     if version < _OLDEST:

@@ -174,7 +174,7 @@ def _differ(one: Outputs, two: Outputs) -> int:
     total = 0
     for left, right in zip(one, two, strict=True):
         if left.shape != right.shape:
-            return max(left.numel(), right.numel())
+            return int(max(left.numel(), right.numel()))
         total += int((_bytes(left) != _bytes(right)).sum())
     return total
 

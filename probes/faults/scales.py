@@ -140,7 +140,7 @@ class ScaleNotSaturated(Planted):
         return packed, placed(scales, layout)
 
 
-@fault("H", "quantize", "wrong_scale", also=("all_zero",))
+@fault("H", "quantize", "all_zero")
 class LastBlocksDropped(Planted):
     """Scales of the last tile are not written where their columns are no multiple of 4."""
 

@@ -72,7 +72,7 @@ RELEASES = (
         asked_for=vllm_scheme.ASKED_FOR,
     ),
     _oracle(
-        (0, 15, 1),
+        (0, 15, 0),
         (0, 16, 0),
         modules=vllm_scheme.MODULES,
         kinds=_LINEAR,
@@ -87,7 +87,7 @@ RELEASES = (
         warm=vllm_scheme.MODULES,
     ),
     _oracle(
-        (0, 20, 2),
+        (0, 20, 0),
         (0, 23, 0),
         kinds=_SCHEMES,
         asked_for=vllm_scheme.LATER,

@@ -269,7 +269,8 @@ def _weight_only(values: torch.Tensor, weights: Nvfp4) -> torch.Tensor:
     The tiles make it slower than the native stand-in, as it has to be for that one to be clean.
     """
     made = []
-    for rows in torch.arange(weights.packed.shape[0]).split(_TILE):  # type: ignore[no-untyped-call]
+    for first in range(0, weights.packed.shape[0], _TILE):
+        rows = slice(first, first + _TILE)
         tile = Nvfp4(
             packed=weights.packed[rows],
             scales=weights.scales.view(torch.uint8)[rows].view(torch.float8_e4m3fn),

@@ -15,6 +15,9 @@ from matrix.vocabulary import ENVIRONMENTS, Environment
 SUBJECTS: Final = ("vllm", "flashinfer", "reference")
 AREAS: Final = ("availability", "correctness", "speed", "serve", "stability")
 
+_WEEK: Final = 604_800
+"""Seconds that a check or the soak may take at most."""
+
 EXAMPLES = """\b
 Examples:
   nvfp4-matrix probe --here --python .venv
@@ -39,7 +42,13 @@ Examples:
 @click.option("--stack", metavar="STACK", help="The stack's name, else what is installed.")
 @click.option("--environment", type=click.Choice(ENVIRONMENTS), help="Else by nvcc and ninja.")
 @click.option("--only", multiple=True, metavar="PROBE", help="availability, correctness.gemm, …")
-@click.option("--seed", default=0, show_default=True, help="Added to every check's own.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Added to every check's own.",
+)
 @click.option("--limit", default=300.0, show_default=True, help="Seconds for one check.")
 @click.option("--soak", default=60.0, show_default=True, help="Seconds of the soak.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
@@ -86,6 +95,11 @@ def probe(
     if not here:
         raise ConfigurationError("say --here: a run in a container is not there yet")
     _check_only(only)
+    for option, seconds in (("--limit", limit), ("--soak", soak)):
+        if not 1 <= seconds <= _WEEK:  # nor what is no number
+            raise ConfigurationError(f"{option} {seconds:g}: seconds, from 1 to {_WEEK}")
+    if self_test:
+        _check_alone(subject, target, gpu, stack, environment, resume, folder)
     chosen = "reference" if self_test else subject or "vllm"
     with Here(interpreter(python)) as owner:
         told = owner.preflight()
@@ -106,9 +120,9 @@ def probe(
         )
         if resume is not None:
             request = go_on(request, resume, kept)
-        _, before = finished(Path(request.results))
+        opening, before = finished(Path(request.results))
         log = Path(request.results).with_suffix(".log")
-        with Watcher(before, as_json=as_json) as watcher:
+        with Watcher(before, opening, as_json=as_json) as watcher:
             if not self_test:
                 click.echo(f"{request.results}: results; {log.name} beside it: the log", err=True)
             variables = {"CUDA_VISIBLE_DEVICES": where.gpu} if where.gpu else {}
@@ -120,6 +134,13 @@ def _check_only(only: Sequence[str]) -> None:
     for name in only:
         if name.partition(".")[0] not in AREAS:
             raise ConfigurationError(f"--only {name!r}: probes begin with {', '.join(AREAS)}")
+
+
+def _check_alone(*options: object) -> None:
+    if any(option is not None for option in options):
+        raise ConfigurationError(
+            "--self-test goes with --only, --seed, --limit, --soak and --json: it is of this CPU, and nothing is kept"
+        )
 
 
 def _now() -> str:

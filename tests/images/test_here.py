@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,22 +89,6 @@ def run(owner: Here, folder: Path) -> list[Line]:
     return told
 
 
-def test_an_interpreter_without_torch_or_pytest_is_told_in_one_line(tmp_path: Path) -> None:
-    bare = tmp_path / "python"
-    bare.write_text(f'#!/bin/sh\nexec {PYTHON} -S "$@"\n', encoding="utf-8")
-    bare.chmod(0o755)
-    with Here(bare) as owner, pytest.raises(ConfigurationError, match="torch and pytest not inst"):
-        owner.preflight()
-
-
-def test_what_gives_no_answer_is_a_failed_tool(tmp_path: Path) -> None:
-    silent = tmp_path / "python"
-    silent.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    silent.chmod(0o755)
-    with Here(silent) as owner, pytest.raises(ToolError, match="does not say what is installed"):
-        owner.preflight()
-
-
 def test_lines_are_told_in_their_order_and_output_goes_to_the_log(
     owner: Here, tmp_path: Path
 ) -> None:
@@ -124,14 +111,14 @@ def test_a_suite_that_dies_is_told_and_what_it_finished_is_kept(
     owner: Here, tmp_path: Path
 ) -> None:
     suite(owner, "put(RESULT); os.kill(os.getpid(), signal.SIGSEGV)")
-    with pytest.raises(ToolError, match=r"by SIGSEGV; .*one\.log"):
+    with pytest.raises(ToolError, match=r"by SIGSEGV .*one\.log"):
         run(owner, tmp_path)
     assert len(finished(tmp_path / "one.jsonl")[1]) == 1
 
 
 def test_a_full_disk_is_the_world_outside(owner: Here, tmp_path: Path) -> None:
     suite(owner, "put(RESULT); sys.exit(74)")
-    with pytest.raises(OutsideError, match="full; what was measured before is kept"):
+    with pytest.raises(OutsideError, match=r"full\?\); what was measured before is kept"):
         run(owner, tmp_path)
 
 
@@ -186,6 +173,85 @@ def test_only_what_is_new_is_told_when_a_run_goes_on(owner: Here, tmp_path: Path
     (told,) = run(owner, tmp_path)
     assert isinstance(told, Result)
     assert told.backend == "other"
+
+
+@pytest.mark.parametrize(
+    "code", ["raise ImportError('libcudart.so.13: cannot open')", "sys.exit(0)", "sys.exit(1)"]
+)
+def test_a_suite_that_never_began_is_no_run(owner: Here, tmp_path: Path, code: str) -> None:
+    suite(owner, code)
+    said = "libcudart" if "libcudart" in code else "the suite ended with exit code"
+    with pytest.raises(ToolError, match=said):
+        run(owner, tmp_path)
+
+
+def test_where_nothing_of_that_name_is_there_that_is_told(owner: Here, tmp_path: Path) -> None:
+    suite(owner, "sys.exit(5)")
+    asked = replace(request(tmp_path), only=("speed.moe",))
+    with pytest.raises(ConfigurationError, match=r"--only speed\.moe: vllm has no probe of such"):
+        owner.run(asked, tmp_path / "one.log", tell=print)
+
+
+def test_a_run_that_goes_on_may_have_nothing_left(owner: Here, tmp_path: Path) -> None:
+    suite(owner, "sys.exit(5)")
+    owner.run(replace(request(tmp_path), rest=()), tmp_path / "one.log", tell=print)
+
+
+def test_no_run_goes_on_twice_at_once(owner: Here, tmp_path: Path) -> None:
+    suite(owner, "put(RESULT)")
+
+    def again(_: Line) -> None:
+        run(owner, tmp_path)
+
+    with pytest.raises(ConfigurationError, match="one: this run is still going on"):
+        owner.run(request(tmp_path), tmp_path / "one.log", tell=again)
+    assert run(owner, tmp_path)
+
+
+def test_a_suite_that_is_left_alone_holds_its_run(owner: Here, tmp_path: Path) -> None:
+    with (tmp_path / "one.log").open("ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        left = subprocess.Popen(["sleep", "60"], stdout=log)
+    with left:
+        with pytest.raises(ConfigurationError, match="still going on"):
+            run(owner, tmp_path)
+        left.kill()
+
+
+def test_a_log_that_cannot_be_written_is_the_world_outside(owner: Here, tmp_path: Path) -> None:
+    (tmp_path / "one.log").mkdir()
+    with pytest.raises(OutsideError, match=r"one\.log: Is a directory"):
+        run(owner, tmp_path)
+
+
+def test_a_second_stop_ends_what_the_first_was_waiting_for(
+    owner: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite(
+        owner,
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        "put(RESULT); time.sleep(60)",
+    )
+    wait = subprocess.Popen.wait
+    waited: list[float | None] = []
+
+    def stop(_: Line) -> None:
+        monkeypatch.setattr(subprocess.Popen, "wait", stopped)
+        raise KeyboardInterrupt
+
+    def stopped(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        waited.append(timeout)
+        if len(waited) == 1:
+            raise KeyboardInterrupt
+        return wait(process, timeout)
+
+    with pytest.raises(KeyboardInterrupt):
+        owner.run(request(tmp_path), tmp_path / "one.log", tell=stop)
+    for pid in map(int, (tmp_path / "pids").read_text().split()):
+        assert _ended(pid)
 
 
 def test_nothing_is_left_of_the_copy_of_the_probes() -> None:

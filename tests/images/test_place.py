@@ -54,6 +54,8 @@ def test_the_gpu_decides_the_target() -> None:
         ((SPARK,), {"target": "sm120"}, "the GPU here, NVIDIA GB10, is sm121"),
         ((SPARK,), {"target": "sm122"}, "unknown target 'sm122'"),
         ((SPARK,), {"gpu": "GPU-9"}, "not here, but GPU-1"),
+        ((SPARK,), {"stack": "x" * 201}, "--stack: the name is longer than 200"),
+        ((SPARK,), {"stack": "a\nb"}, "--stack: the name has characters"),
         ((SPARK, RTX), {}, "several kinds of GPU are here: say --gpu, of GPU-1"),
         ((SPARK,), {"subject": "flashinfer"}, "flashinfer-python is not installed there"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -201,12 +202,50 @@ def test_what_decides_nothing_may_have_moved_on() -> None:
     assert Hearing(selection(), situation(pins={**PINS, "triton": "3.1"})).silence(CHAPTER) == ""
 
 
-def test_a_pin_by_hand_must_be_what_was_there() -> None:
-    here = situation(pins={**PINS, "triton": "3.1"})
-    heard = Hearing(selection(), here, written={"vllm": "1.0", "triton": "3.1"})
-    assert heard.silence(CHAPTER) == "asked with triton 3.0; this stack has triton 3.1"
-    same = Hearing(selection(), situation(), written={"vllm": "1.0", "triton": "3.0"})
-    assert same.silence(CHAPTER) == ""
+TRITON = Path(
+    path="vllm.triton",
+    package="vllm",
+    capability="gemm",
+    selector="Triton",
+    pieces=("triton.mm",),
+    source="vllm/triton.py",
+)
+WITH_TRITON = Chapter(capability="gemm", paths=(TRITON, CUTLASS), own=(GEMM,))
+
+
+def by_hand(choice: LayerChoice, version: str = "3.1") -> str:
+    """What keeps an answer from a stack whose triton was pinned by hand; its path is the first of two."""
+    here = situation(pins={**PINS, "triton": version})
+    piece = Piece(piece="triton.mm", package="triton", delivery="python")
+    here = replace(here, pieces={**here.pieces, "triton.mm": (piece,)})
+    heard = Hearing(selection(choice), here, written={"vllm": "1.0", "triton": version})
+    return heard.silence(WITH_TRITON)
+
+
+def test_a_pin_by_hand_that_nothing_up_to_the_choice_calls_changes_no_choice() -> None:
+    assert by_hand(CHOSEN) == ""
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        LayerChoice(outcome="chosen", selected="Triton", native=True),
+        msgspec.structs.replace(CHOSEN, candidates=(Candidate(name="Triton", supported=False),)),
+        msgspec.structs.replace(CHOSEN, candidates=(Candidate(name="Nobody", supported=False),)),
+        LayerChoice(outcome="none", reason="nothing serves it"),
+    ],
+    ids=["chosen", "passed over", "passed over and not known", "refused"],
+)
+def test_a_pin_by_hand_that_may_have_changed_the_choice_must_be_what_was_there(
+    choice: LayerChoice,
+) -> None:
+    assert by_hand(choice) == "asked with triton 3.0; this stack has triton 3.1"
+    assert by_hand(choice, "3.0") == ""
+
+
+def test_what_stands_behind_the_choice_may_be_pinned_otherwise() -> None:
+    behind = (Candidate(name="Cutlass", supported=True), Candidate(name="Triton", supported=True))
+    assert by_hand(msgspec.structs.replace(CHOSEN, candidates=behind)) == ""
 
 
 def test_an_extra_matters_where_a_path_calls_what_it_brings() -> None:

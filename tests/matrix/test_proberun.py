@@ -139,3 +139,16 @@ def test_the_conditions_of_a_run_stand_before_its_results() -> None:
     first, second = found.evidence[:2]
     assert (first.kind, first.name, second.kind) == ("run", "one", "result")
     assert first.text == "NVIDIA GB10, driver 580.95.05; vllm 0.33.0; Python 3.12.3; release 13.0"
+
+
+def test_checks_that_pass_alike_are_told_together_and_what_fails_by_itself() -> None:
+    wrong = {"status": "fail", "reason": "all_zero", "metrics": {}, "kernels": ()}
+    results = [result(f"m={m}") for m in (1, 2, 3)]
+    results += [result(f"m={m}", **wrong) for m in (3072, 4096)]
+    (found,) = Executed(results).light([cell()])
+    told = [(item.answer, item.text) for item in found.evidence if item.kind == "result"]
+    assert told == [
+        ("fail", "cutlass; m=3072; all_zero"),
+        ("fail", "cutlass; m=4096; all_zero"),
+        ("pass", "cutlass; 3 checks, m=1 to m=3"),
+    ]

@@ -260,3 +260,16 @@ def test_a_stop_ends_the_process_and_goes_on_up(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
     assert not alive(int((tmp_path / "child").read_text(encoding="ascii")))
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_what_prints_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PRINTED", 1 << 20)
+
+    def flood() -> None:
+        while True:
+            os.write(1, b"x" * 4096)
+
+    ending = run(flood, tmp_path)
+    assert ending.flooded
+    assert ending.answer is None
+    assert ending.seconds < LONG

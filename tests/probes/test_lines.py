@@ -102,6 +102,21 @@ def test_whatever_a_package_says_becomes_one_line_of_json(text: str, kernel: str
     assert len(json.loads(content)["text"]) <= lines.MOST_TEXT
 
 
+def test_kernels_are_told_without_control_characters_and_not_without_end() -> None:
+    many = ("a\x1b[31m\nb" + "x" * 5000, *(f"k{number}" for number in range(200_000)))
+    found = Finding(status="fail", reason="failed", kernels=many)
+    told = lines.result(REQUEST, CASE, "0" * 64, found)["kernels"]
+    assert told[0].startswith("a [31m bxxx")
+    assert len(told[0]) == lines.MOST_TEXT
+    assert (len(told), told[-1]) == (lines.MOST_KERNELS + 1, "… 199901 more")
+
+
+def test_a_file_that_was_removed_is_not_begun_anew(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        lines.append(str(tmp_path / "r.jsonl"), {"n": 0}, create=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_result_says_where_it_belongs_and_what_was_found() -> None:
     found = Finding(
         status="pass", metrics={"error": (0.5, "1")}, kernels=("k",), durations={"first": 0.25}

@@ -17,8 +17,10 @@ import pytest
 pytest.importorskip("torch", reason="the suite needs torch: run `nox -s reference`")
 
 from probes.apart import DEFECT, Ending
+from probes.importing import imported
+from probes.lines import DISK
 from probes.outcome import concluded
-from probes.plugin import DISK
+from probes.plugin import Probes
 from probes.request import Request
 from probes.subjects.planted import VARIABLE
 
@@ -44,14 +46,9 @@ class Run:
 
     def start(self, **kwargs: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "probes", str(self.folder / "request.json"), "-q"]
+        told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **kwargs}
         return subprocess.Popen(
-            command,
-            env=self.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            **kwargs,
+            command, env=self.environment, text=True, start_new_session=True, **told
         )
 
     def end(self, **kwargs: Any) -> tuple[int, str]:
@@ -86,6 +83,48 @@ def test_a_crash_takes_one_result_with_it_and_never_its_neighbours(tmp_path: Pat
     assert not list(tmp_path.glob("nvfp4-probes-*"))
 
 
+def test_results_that_somebody_removes_end_the_run(tmp_path: Path) -> None:
+    run = Run(tmp_path, "hang", limit=5.0)
+    with run.start() as process:
+        until = time.monotonic() + 60
+        while len(run.lines) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        run.results.unlink()
+        process.communicate(timeout=60)
+    assert process.returncode == DISK
+    assert not run.results.exists()
+
+
+def test_settings_for_other_tests_do_not_reach_the_probes(tmp_path: Path, clean: Run) -> None:
+    run = Run(tmp_path, "segmentation-fault")
+    run.environment |= {"PYTEST_ADDOPTS": "-x -k nothing", "PYTEST_PLUGINS": "not_there"}
+    code, told = run.end()
+    assert code == 1, told
+    assert len(run.lines) == len(clean.lines)
+
+
+def test_a_suite_that_cannot_begin_does_not_end_as_one_whose_probes_failed(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.13: cannot open')")
+    run = Run(tmp_path, CLEAN)
+    run.environment["PYTHONPATH"] = str(tmp_path)
+    code, told = run.end()
+    assert code == DEFECT
+    assert told.splitlines()[-1] == "OSError: libcudart.so.13: cannot open"
+
+
+def test_what_is_not_asked_for_opens_no_run(tmp_path: Path) -> None:
+    run = Run(tmp_path, CLEAN, only=["correctness.nothing"])
+    assert run.end()[0] == 5
+    assert run.lines == []
+
+
+def test_a_log_on_a_disk_that_is_full_ends_the_run_as_results_do(tmp_path: Path) -> None:
+    run = Run(tmp_path, CLEAN)
+    with Path("/dev/full").open("w") as full:
+        process = run.start(stdout=full)
+        assert process.wait(120) == DISK
+
+
 def test_a_package_that_crashes_on_import_has_that_told_of_every_case(tmp_path: Path) -> None:
     run = Run(tmp_path, "import-that-crashes")
     run.end()
@@ -116,7 +155,8 @@ def test_a_full_disk_ends_the_run_with_its_own_code_and_keeps_what_was_written(
 
 def test_a_run_that_goes_on_leaves_out_what_is_done(tmp_path: Path, clean: Run) -> None:
     opening, *results = clean.lines
-    run = Run(tmp_path, CLEAN, done=[named(each) for each in opening["planned"][:-2]])
+    run = Run(tmp_path, CLEAN, rest=[named(each) for each in opening["planned"][-2:]])
+    run.results.touch()
     assert run.end()[0] == 0
     assert [each["load"] for each in run.lines] == [each["load"] for each in results[-2:]]
     assert [each["digests"] for each in run.lines] == [each["digests"] for each in results[-2:]]
@@ -143,6 +183,34 @@ def test_a_stop_in_the_midst_keeps_the_finished_lines_and_leaves_nothing_running
     assert {each["status"] for each in results} == {"pass"}
 
 
+def test_the_suite_ends_with_the_program_that_began_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, "hang")
+    command = [sys.executable, "-c", HOST, str(tmp_path / "request.json")]
+    with subprocess.Popen(command, env=run.environment, stdout=subprocess.PIPE) as host:
+        assert host.stdout is not None
+        suite = int(host.stdout.readline())
+        until = time.monotonic() + 60
+        while len(run.lines) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)  # into the one that hangs
+        children = _children(suite)
+        host.kill()
+    assert children
+    assert not any(_runs(each) for each in (suite, *children))
+    assert not list(tmp_path.glob("nvfp4-probes-*")), "it ended in order"
+
+
+HOST = """
+import subprocess, sys
+suite = subprocess.Popen(
+    [sys.executable, "-m", "probes", sys.argv[1]],
+    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+)
+print(suite.pid, flush=True)
+suite.wait()
+"""
+
+
 def _children(process: int) -> list[int]:
     listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
     return [int(each) for each in listed.split()]
@@ -165,6 +233,7 @@ def _runs(process: int) -> bool:
     [
         (Ending(None, 5.0, late=True, signal=9), "fail", "hang"),
         (Ending(None, 5.0, late=True, stuck=True), "fail", "hang"),
+        (Ending(None, 5.0, late=True, flooded=True, signal=9), "fail", "failed"),
         (Ending(None, 1.0, signal=11), "fail", "segfault"),
         (Ending(None, 1.0, signal=9), "error", "killed"),
         (Ending(None, 1.0, signal=9, out_of_memory=True), "fail", "oom"),
@@ -183,6 +252,27 @@ def test_an_ending_without_a_finding_has_the_reason_of_what_ended_it(
 ) -> None:
     found = concluded(ending)
     assert (found.status, found.reason) == (status, reason)
+
+
+def test_a_package_that_leaves_when_it_is_imported_is_at_fault_itself(tmp_path: Path) -> None:
+    class Leaving:
+        @staticmethod
+        def load() -> None:
+            raise SystemExit("no licence")
+
+    found = imported(Leaving, Request.read(_asked(tmp_path)), tmp_path).broken
+    assert found is not None
+    assert (found.reason, found.text) == ("import_error", "SystemExit: no licence")
+
+
+def test_its_folder_is_where_it_is_removed_with_the_request(tmp_path: Path) -> None:
+    probes = Probes(Request.read(_asked(tmp_path)), tmp_path)
+    assert probes.folder.parent == tmp_path
+
+
+def _asked(folder: Path) -> Path:
+    Run(folder, CLEAN, subject="reference")
+    return folder / "request.json"
 
 
 def test_the_last_words_are_told() -> None:

@@ -75,7 +75,7 @@ def test_a_control_that_falls_back_is_rejected_for_that(command: Command) -> Non
 
 
 def test_a_spark_is_served_since_the_first_torch_with_cuda_for_its_cpu(command: Command) -> None:
-    given = chosen(command, *SPARK)
+    given = chosen(command, *SPARK, "--environment", "devel")
     assert given["oldest"] == "vllm==0.20.0"
     assert release(given["newest"]) >= Version("0.33.0")
     why = {each["stack"]: each["reason"] for each in given["rejected"]}
@@ -239,7 +239,7 @@ def test_the_newest_is_locked_with_a_header_that_says_what_for(
 def test_json_stays_one_object_beside_a_lock(command: Command, resolver: Resolver) -> None:
     code, out, err = command("pins", *LOCK, "--json", "--python", "3.13", "--allow-source")
     assert code == 0
-    assert json.loads(out)["oldest"] == "vllm==0.20.0"
+    assert json.loads(out)["oldest"] == "vllm==0.26.0"
     assert "requirements.txt: 1 packages" in err
     _, settings = resolver.asked[0]
     assert (settings["python"], settings["allow_source"]) == ("3.13", True)

@@ -44,6 +44,11 @@ def interpreter(folder: Path, **changes: object) -> Path:
         ((), "say --here"),
         (("--here", "--only", "corectness"), "probes begin with availability, correctness"),
         (("--here", "--python", "/nowhere"), "/nowhere is not there"),
+        (("--here", "--limit", "0"), "--limit 0: seconds, from 1 to 604800"),
+        (("--here", "--limit", "nan"), "--limit nan: seconds"),
+        (("--here", "--soak", "inf"), "--soak inf: seconds"),
+        (("--here", "--self-test", "--resume", "x"), "--self-test goes with --only"),
+        (("--here", "--self-test", "--results", "x"), "nothing is kept"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(
@@ -59,7 +64,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     ("changes", "said"),
     [
         ({"missing": ["torch"]}, "torch not installed there"),
-        ({"gpu": []}, "no NVIDIA GPU here (nvidia-smi names none)"),
+        ({"gpu": []}, "no NVIDIA GPU here (nvidia-smi names none,"),
         ({"packages": {"torch": "2.14"}}, "vllm is not installed there"),
         (
             {"gpu": [{"name": "NVIDIA L4", "uuid": "GPU-1", "compute_cap": "8.9"}]},

@@ -56,6 +56,11 @@ def opening(*probes: str) -> ProbeRun:
     )
 
 
+@pytest.fixture(autouse=True)
+def _columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+
+
 ZERO = result("correctness.gemm", "fail", "all_zero", text="3 rows are zero, the first is 0")
 PASS = result("availability.gemm", "pass")
 
@@ -71,9 +76,9 @@ def test_each_check_is_told_as_it_comes(capsys: pytest.CaptureFixture[str]) -> N
         "[2/2] fail (all_zero) correctness.gemm cutlass m=1: 3 rows are zero, the first is 0",
     ]
     assert out.splitlines() == [
-        "                       pass      fail",
-        "availability.gemm         1         ·",
-        "correctness.gemm          ·         1",
+        "                    pass   fail",
+        "availability.gemm      1      ·",
+        "correctness.gemm       ·      1",
         "fail (all_zero) correctness.gemm cutlass x1",
     ]
 
@@ -84,6 +89,39 @@ def test_what_did_not_come_back_is_summed_up_as_missing(capsys: pytest.CaptureFi
         watcher.tell(PASS)
     assert "missing (runner_lost) speed.gemm cutlass x1" in capsys.readouterr().out
     assert watcher.exit_code == 1
+
+
+def test_what_an_earlier_attempt_planned_counts_when_a_run_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    planned = opening("availability.gemm", "speed.gemm", "correctness.gemm")
+    with Watcher((PASS,), planned) as watcher:
+        watcher.tell(result("speed.gemm", "pass"))
+    out, err = capsys.readouterr()
+    assert err.startswith("[2/3] pass speed.gemm")
+    assert "missing (runner_lost) correctness.gemm cutlass x1" in out
+    assert watcher.exit_code == 1
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_no_line_is_wider_than_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Watcher() as watcher:
+        watcher.tell(opening("correctness.gemm"))
+        watcher.tell(result("correctness.gemm", "fail", "failed", text="word " * 100))
+    out, err = capsys.readouterr()
+    lines = (out + err).splitlines()
+    assert all(len(line) <= columns for line in lines)
+    assert max(map(len, lines)) > columns - 6
+
+
+def test_without_a_stderr_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with Watcher() as watcher:
+        watcher.tell(PASS)
+    assert watcher.exit_code == 0
 
 
 def test_json_is_all_that_stdout_has(capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,7 @@ def test_a_release_that_is_not_known_is_unknown_and_not_imported(make_stack: Mak
     answers = told["environments"]["slim"]["targets"]["sm121"]
     assert {answer["outcome"] for answer in answers.values()} == {"unknown"}
     assert "vLLM 0.34.0" in answers["kv_cache"]["reason"]
-    assert "0.20.2 up to 0.34.0" in answers["kv_cache"]["reason"]
+    assert "0.12.0 up to 0.34.0" in answers["kv_cache"]["reason"]
 
 
 def test_a_question_that_moved_leaves_the_others(make_stack: MakeStack) -> None:
@@ -400,3 +400,10 @@ def test_a_backend_that_refuses_the_cache_as_the_server_starts_is_a_refusal(
     cache = devel["sm121"]["kv_cache"]
     assert (cache["outcome"], cache["selected"]) == outcome
     assert cache["reason"] == (f"ValueError: {said}" if outcome[0] == "none" else "")
+
+
+def test_what_an_environment_prints_when_it_starts_does_not_matter(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'loading modules'\necho nvfp4 3 12\n", encoding="utf-8")
+    python.chmod(0o755)
+    assert interpreter(python) == python

@@ -57,8 +57,10 @@ def serve(request_: Request, monkeypatch: pytest.MonkeyPatch) -> Serve:
     return run
 
 
-def test_a_server_that_is_as_fast_as_awq_passes_with_its_kernel_and_latencies(serve: Serve) -> None:
-    found = serve(streams=10, delay=0.002, format=["modelopt", "awq"])
+def test_a_server_that_is_faster_than_awq_passes_with_its_kernel_and_latencies(
+    serve: Serve,
+) -> None:
+    found = serve(streams=10, delay=0.02, format=["awq"])
     assert (found.status, found.reason) == ("pass", ""), found.text
     assert found.kernels == ("FlashInferCutlassNvFp4LinearKernel",)
     assert found.marks == ("numbers-unchecked",)

@@ -113,7 +113,8 @@ def on(gpu: Gpu, settle: Callable[[], None] | None = None) -> EventTimer:
             gpu.queue(1e-4)
 
     assert made._scratch.numel() == 96 << 20
-    made._scratch = Scratch()  # type: ignore[assignment]
+    scratch: Any = Scratch()
+    made._scratch = scratch
     return made
 
 
