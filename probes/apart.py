@@ -150,13 +150,6 @@ def _child(  # noqa: PLR0917 - the state of one fork
         os._exit(code)
 
 
-def _flooded(output: Path) -> bool:
-    try:
-        return output.stat().st_size > MOST_PRINTED
-    except OSError:
-        return False
-
-
 class _Limit:
     """How long a process may take: `seconds` from `started`, and longer while it is `excused`, which is asked now and then."""
 
@@ -177,6 +170,13 @@ class _Limit:
 
 def _never() -> bool:
     return False
+
+
+def _flooded(output: Path) -> bool:
+    try:
+        return output.stat().st_size > MOST_PRINTED
+    except OSError:
+        return False
 
 
 def _wait(

@@ -181,12 +181,6 @@ class Probes:
             ) from error
 
 
-def _itself(_operation: str, selected: str, *, target: str) -> str:
-    """Take what a package says that it would choose for the name of a backend."""
-    del target
-    return selected
-
-
 def identity(case: Case) -> str:
     """Return a case's name in a request's `rest`."""
     return f"{case.probe}[{case.name}]"

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from probes import importing, plugin
+from probes.case import Case
 from probes.request import Request
 
 pytestmark = pytest.mark.torch
@@ -66,6 +67,7 @@ def test_a_package_that_starts_cuda_is_left_to_the_children(
     monkeypatch.setattr(importing, "cuda_started", lambda: starts)
     run = plugin.Probes(request)
     monkeypatch.setattr(run, "adapter", adapter)
+    run._planned = [(Case("correctness.gemm", "gemm", "plain"), "0")]
     run.pytest_runtestloop()
     run.pytest_unconfigure()
     assert len(adapter.processes) == (1 if starts else 2)
