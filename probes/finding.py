@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,7 +28,12 @@ UNITS: Final = (
 
 _SKIPS: Final = frozenset({"not_offered", "too_small", "no_baseline", "not_proven"})
 _HARNESS: Final = frozenset({"harness_error", "killed", "no_gpu", "driver_too_old", "runner_lost"})
+_SLOW: Final = ("slower_than_baseline", "throttled")
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
 _FALLBACKS: Final = frozenset({"weight_only_fallback", "emulation_fallback"})
+
+SPEED: Final = "speed_ratio"
+"""The metric that a speed bar is about: native over baseline, above 1 where native is faster."""
 
 Metrics = Mapping[str, tuple[float, str]]
 """Number and unit by name, as `Result.metrics` of matrix/result.py holds them."""
@@ -65,18 +71,42 @@ class Finding:
     def _contradiction(self) -> str:
         if self.status not in STATUSES:
             return "is none"
-        for mark in self.marks:
-            if mark not in MARKS:
-                return f"{mark} is no mark"
+        if unknown := set(self.marks).difference(MARKS):
+            return f"{', '.join(sorted(unknown))}: no mark"
+        if fault := self._no_figure():
+            return fault
+        if self.status == "pass":
+            return self._unearned()
+        if not self.reason:
+            return "a reason has to say why it is no pass"
+        return self._unfit_reason()
+
+    def _no_figure(self) -> str:
         for name, (value, unit) in self.metrics.items():
             if not math.isfinite(value) or unit not in UNITS:
                 return f"{name} is not finite, or {unit} no unit"
         for name, seconds in self.durations.items():
             if not 0 <= seconds < math.inf:
                 return f"{name} took no time that there is"
-        if self.status == "pass":
-            return self._unearned()
-        return "" if self.reason else "a reason has to say why it is no pass"
+        for name in (*self.metrics, *self.digests, *self.durations):
+            if not _KEY.fullmatch(name):
+                return f"{name!r} is no name of a figure"
+        return ""
+
+    def _unfit_reason(self) -> str:
+        """Say what keeps the reason from being one of the status: the rules of matrix/result.py."""
+        if (self.status == "fallback") != (self.reason in _FALLBACKS):
+            return f"{self.reason} is no reason for it"
+        if self.status == "missing" and (self.metrics or self.kernels or self.durations):
+            return "it has no metrics, kernels or durations"
+        if self.status != "slow":
+            return ""
+        if self.reason not in _SLOW or not self.metrics:
+            return f"{self.reason} is no reason for it, or its metrics are missing"
+        ratio = self.metrics.get(SPEED, (1.0, ""))[0]
+        if self.reason == "slower_than_baseline" and ratio >= 1:
+            return f"its {SPEED} has to be there and under 1"
+        return ""
 
     def _unearned(self) -> str:
         if self.reason:

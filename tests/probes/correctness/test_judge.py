@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
+
 import pytest
 
 from probes.finding import refused
@@ -128,3 +131,11 @@ def test_a_bound_is_wider_by_what_the_type_rounds() -> None:
 )  # fmt: skip
 def test_whose_fault_it_is_follows_from_the_reason(reason: str, status: str) -> None:
     assert refused(reason, "x").status == status
+
+
+def test_a_digest_is_of_the_bytes_in_row_order_whatever_the_strides() -> None:
+    numbers = torch.arange(6, dtype=torch.float32).reshape(2, 3).t()
+    told = b"".join(struct.pack("<f", value) for row in numbers.tolist() for value in row)
+    assert judge.sha256(numbers) == hashlib.sha256(told).hexdigest()
+    assert judge.sha256(numbers, torch.empty(0)) == judge.sha256(numbers)
+    assert judge.sha256(torch.tensor(1.0)) == hashlib.sha256(struct.pack("<f", 1.0)).hexdigest()
