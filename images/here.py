@@ -78,14 +78,18 @@ class Here:
         Raises ConfigurationError for a Python that is too old or without torch or pytest, ToolError for no answer.
         """
         try:
-            asked = subprocess.run(  # noqa: S603 - the user names the interpreter
-                [str(self.python), "-B", "-m", "probes.preflight"],
-                cwd=self.folder,
-                capture_output=True,
-                check=False,
-                timeout=_PREFLIGHT,
-                stdin=subprocess.DEVNULL,
-            )
+            with Heirs() as heirs:
+                try:
+                    asked = subprocess.run(  # noqa: S603 - the user names the interpreter
+                        [str(self.python), "-B", "-m", "probes.preflight"],
+                        cwd=self.folder,
+                        capture_output=True,
+                        check=False,
+                        timeout=_PREFLIGHT,
+                        stdin=subprocess.DEVNULL,
+                    )
+                finally:
+                    heirs.end()
             told = _told(asked.stdout)
         except subprocess.TimeoutExpired as error:
             raise ToolError(
@@ -159,9 +163,9 @@ class Here:
             raise ConfigurationError(f"{asked}: {request.subject} has no probe of such a name")
         if code not in _FINISHED or (request.rest is None and not count):
             last = _last(_tail(log, said))
-            raise ToolError(
-                f"the suite ended {_ending(code)}{': ' * bool(last)}{last} ({log} tells more)"
-            )
+            kept = not log.is_relative_to(self.folder)
+            more = f" ({log} tells more)" if kept else ""
+            raise ToolError(f"the suite ended {_ending(code)}{': ' * bool(last)}{last}{more}")
         if wrong:
             raise ToolError(f"{results}: {len(wrong)} lines are no results: {wrong[0]}")
 
@@ -218,12 +222,14 @@ def _held(log: Path) -> Iterator[IO[bytes]]:
     try:
         output = log.open("ab")
     except OSError as error:
-        raise OutsideError(f"{log}: {error.strerror}; results and log go to one folder") from error
+        raise OutsideError(f"{log}: {error.strerror} (--results names another folder)") from error
     with output:
         try:
             fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigurationError(f"{log.stem}: this run is still going on") from error
+            raise ConfigurationError(
+                f"{log.stem}: this run is still going on; end it or wait"
+            ) from error
         except OSError:
             pass  # a file system that knows no locks
         yield output

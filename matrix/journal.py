@@ -69,7 +69,10 @@ class Journal:
                     complaints.append(f"{path}:{number}: left out: {error}")
                     continue
                 if isinstance(found, ProbeRun):
-                    runs.setdefault(found.run, found)
+                    if runs.setdefault(found.run, found) != found:
+                        complaints.append(
+                            f"{path}:{number}: left out: run {found.run} was opened before, and not so"
+                        )
                 else:
                     results.append(found)
         lost = [each for run in runs.values() for each in missing(run, results)]

@@ -185,6 +185,12 @@ def test_a_suite_that_never_began_is_no_run(owner: Here, tmp_path: Path, code: s
         run(owner, tmp_path)
 
 
+def test_a_log_that_goes_with_the_run_is_not_pointed_to(owner: Here) -> None:
+    suite(owner, "sys.exit(70)")
+    with pytest.raises(ToolError, match=r"ended with exit code 70$"):
+        owner.run(request(owner.folder), owner.folder / "one.log", tell=print)
+
+
 def test_where_nothing_of_that_name_is_there_that_is_told(owner: Here, tmp_path: Path) -> None:
     suite(owner, "sys.exit(5)")
     asked = replace(request(tmp_path), only=("speed.moe",))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,3 +50,16 @@ def test_the_last_words_of_an_interpreter_without_an_answer_are_told(tmp_path: P
     broken.chmod(0o755)
     with Here(broken) as owner, pytest.raises(ToolError, match="installed: no module: probes"):
         owner.preflight()
+
+
+def test_an_interpreter_that_hangs_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.here._PREFLIGHT", 0.5)
+    hangs = tmp_path / "python"
+    hangs.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/pid\nwait\n")
+    hangs.chmod(0o755)
+    with Here(hangs) as owner, pytest.raises(ToolError, match="no answer after"):
+        owner.preflight()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -152,3 +152,14 @@ def test_checks_that_pass_alike_are_told_together_and_what_fails_by_itself() -> 
         ("fail", "cutlass; m=4096; all_zero"),
         ("pass", "cutlass; 3 checks, m=1 to m=3"),
     ]
+
+
+def test_a_run_that_was_opened_twice_is_told_and_the_first_counts(tmp_path: Path) -> None:
+    first, second = opening("m=1"), opening("m=1", "m=2")
+    lines = [msgspec.json.encode(each) + b"\n" for each in (first, first, second)]
+    (tmp_path / "one.jsonl").write_bytes(b"".join(lines))
+    read = Journal(tmp_path).read()
+    assert read.runs == (first,)
+    assert read.complaints == (
+        f"{tmp_path / 'one.jsonl'}:3: left out: run one was opened before, and not so",
+    )
