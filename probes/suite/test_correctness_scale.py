@@ -78,6 +78,4 @@ def _found(subject: Charged, case: Case, work: Work, plain: Work) -> Finding:
             digests=digests(work, outputs),
             seeds=(work.seed,),
         )
-    # No stack hands such a number on by itself: it is told, and settles no cell.
-    told = ("one-kernel",)
-    return refused(fault.reason, fault.text, kernels=kernels, metrics=figures, marks=told)
+    return refused(fault.reason, fault.text, kernels=kernels, metrics=figures)

@@ -41,10 +41,9 @@ def test_weight_only(subject: Charged, case: Case, run: Request) -> Finding:
     fault, figures = work.judge(outputs)
     told: Mapping[str, Any] = {"kernels": kernels, "metrics": figures, "seeds": (work.seed,)}
     if fault is not None:
-        return refused(fault.reason, fault.text, marks=("one-kernel",), **told)
+        return refused(fault.reason, fault.text, **told)
     ran = watch.fallback(kernels, case.operation)
     if ran == "emulation_fallback":
-        text = f"right numbers by {', '.join(kernels)}"
-        return refused(ran, text, marks=("one-kernel",), **told)
-    marks = ("one-kernel", "kernels-unproven") if ran == "not_proven" else ("one-kernel",)
+        return refused(ran, f"right numbers by {', '.join(kernels)}", **told)
+    marks = ("kernels-unproven",) if ran == "not_proven" else ()
     return Finding(status="pass", marks=marks, digests=digests(work, outputs), **told)

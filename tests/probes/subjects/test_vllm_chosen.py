@@ -74,5 +74,8 @@ def test_what_the_release_chose_settles_the_cell_and_other_backends_do_not() -> 
         backend: run._marked(found, Case("correctness.gemm", "gemm", backend)).marks
         for backend in ("cutlass", "torch")
     }
+    crashed = Finding(status="fail", reason="segfault", selected="MarlinNvFp4LinearKernel")
+    aside = run._marked(crashed, Case("correctness_weight.x", "w4a16_gemm", "marlin"))
     run.pytest_unconfigure()
+    assert aside.marks == ("one-kernel",)
     assert marks == {"cutlass": (), "torch": ("one-kernel",)}
