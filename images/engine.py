@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import platform
+import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -25,6 +26,9 @@ OWNER: Final = f"{NAME}.owner"
 """The label of every container of ours."""
 
 _MACHINES: Final[dict[str, Machine]] = {"amd64": "x86_64", "arm64": "aarch64"}
+_ANY: Final = "1.41"
+"""Any version: the question which one it is stands outside of them."""
+
 _PATIENCE: Final = 60
 """Seconds for one answer; a build step that says nothing for longer is waited for all the same."""
 _TROUBLE: Final = (
@@ -58,24 +62,18 @@ class Engine:
     def connect(cls) -> Self:
         """Connect as the docker command does (DOCKER_HOST, …, else its socket). Raises EngineError."""
         host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-        try:
-            client = docker.from_env(timeout=_PATIENCE)
-            told = client.version()
-        except _TROUBLE as error:
-            raise EngineError(_unreachable(host, error)) from error
+        told = _told(host)
         version, api = told.get("Version", "?"), told.get("ApiVersion", "0.0")
         if tuple(int(part) for part in api.split(".")) < OLDEST:
-            client.close()
             raise EngineError(
                 f"the Docker engine {version} is too old (API {api}): 20.10 or newer is needed"
             )
         machine = _MACHINES.get(told.get("Arch", ""))
         if machine is None or told.get("Os") != "linux":
-            client.close()
             raise EngineError(
                 f"the Docker engine builds for {told.get('Os')}/{told.get('Arch')}; Linux on x86_64 or aarch64 is needed"
             )
-        return cls(client, machine)
+        return cls(docker.from_env(version=api, timeout=_PATIENCE), machine)
 
     def __enter__(self) -> Self:
         return self
@@ -212,6 +210,25 @@ class Container:
             except docker.errors.NotFound as error:
                 raise NotFoundError(f"{path} is not in the image") from error
             yield from stream
+
+
+def _told(host: str) -> dict[str, Any]:
+    """Ask an engine what it is, by a connection of its own: one that found its version first could not be closed."""
+    try:
+        _knock(host)
+        with contextlib.closing(docker.from_env(version=_ANY, timeout=_PATIENCE)) as client:
+            told: dict[str, Any] = client.version(api_version=False)
+            return told
+    except (*_TROUBLE, OSError) as error:
+        raise EngineError(_unreachable(host, error)) from error
+
+
+def _knock(host: str) -> None:
+    """Raise what the system says of the engine's socket; the library leaves its own one open where that refuses."""
+    scheme, _, path = host.partition("://")
+    if scheme == "unix":
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as tried:
+            tried.connect(path)
 
 
 @contextlib.contextmanager

@@ -49,12 +49,14 @@ def _lines(made: ImageReport) -> Iterator[str]:
 
 
 def _audited(package: AuditedPackage, wanted: str) -> Iterator[str]:
-    if not package.promised and {*_lamps(package)} == {"no"}:
-        yield f"compiled, {package.package} {package.version} as installed: no FP4 kernel on any target"
-        return
     against = "against the ledger" if package.promised else "no record to hold it against"
+    if {*_lamps(package)} == {"no"}:
+        yield f"compiled, {package.package} {package.version}: no FP4 kernel on any target ({against})"
+        return
     yield f"compiled, {package.package} {package.version} as installed ({against}):"
     for capability, lamps in package.compiled.items():
+        if {*lamps.values()} == {"no"}:
+            continue
         told = [f"{gpu} {lamp}" for gpu, lamp in lamps.items() if wanted in ("", gpu)]
         yield f"  {capability}: {', '.join(told)}"
 
