@@ -19,7 +19,7 @@ def test_a_failed_step_is_told_with_its_last_words_what_to_do_and_the_log() -> N
         "vllm==1",
         heard(
             "Step 1/9 : FROM x\n",
-            "gone\n",
+            "error: of an earlier step\n",
             "Step 8/9 : RUN pip install\n",
             "Collecting a\n",
             "ERROR: No matching distribution found for a==1\n",
