@@ -39,7 +39,9 @@ def matrix(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit and property tests: neither root nor a browser nor Docker, nor the network."""
     install(session, "tests")
-    session.run("pytest", "--ignore=tests/e2e", "-m", "not network", *session.posargs)
+    session.run(
+        "pytest", "--ignore=tests/e2e", "-m", "not network and not docker", *session.posargs
+    )
 
 
 @nox.session
@@ -75,6 +77,13 @@ def installs(session: nox.Session) -> None:
     install(session, "tests")
     asked = ("tests/e2e/test_select.py", "tests/e2e/test_adapters.py")
     session.run("pytest", *asked, *session.posargs)
+
+
+@nox.session
+def images(session: nox.Session) -> None:
+    """Build real images: needs a Docker engine that runs, and as root debootstrap, which makes the base."""
+    install(session, "tests")
+    session.run("pytest", "-m", "docker", "tests/e2e/test_images.py", *session.posargs)
 
 
 @nox.session
@@ -132,6 +141,13 @@ def probe(session: nox.Session) -> None:
     """Run the suite in an installed stack: `nox -s probe -- --here --python /path/to/venv`."""
     install(session)
     session.run("nvfp4-matrix", "probe", *(session.posargs or ["--help"]))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Make an image of a stack: `nox -s build -- vllm==0.33.0 --base ubuntu@sha256:…`."""
+    install(session)
+    session.run("nvfp4-matrix", "build", *(session.posargs or ["--help"]))
 
 
 @nox.session

@@ -39,3 +39,7 @@ class DeliveryError(OutsideError):
 
 class ToolError(OutsideError):
     """cuobjdump, nvdisasm or uv is missing or refused its input."""
+
+
+class EngineError(OutsideError):
+    """The Docker engine cannot be reached or refuses, or what was to be built in it cannot be."""

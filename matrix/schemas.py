@@ -19,6 +19,7 @@ from matrix.defect import DefectsFile
 from matrix.driver import DriversFile
 from matrix.evidence.record import WheelEvidence
 from matrix.gate import GatesFile, Sha256
+from matrix.image import ImageReport
 from matrix.model import Model
 from matrix.path import PathsFile
 from matrix.pins import Choice
@@ -108,6 +109,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "audit": Audit,
     "pins": Choice,
     "plan": PlanOutput,
+    "build": ImageReport,
     "select": Selection,
     "record": WheelEvidence,
     "releases": Listing,
@@ -123,6 +125,7 @@ _TITLES: Final = {
     "audit": "nvfp4-matrix audit --json",
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
+    "build": "nvfp4-matrix build --json",
     "select": "nvfp4-matrix select --json",
     "record": "ledger/<package>/<wheel>.json",
     "releases": "ledger/releases.json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, get_args
 
@@ -139,6 +139,34 @@ class _Told(Model, frozen=True, kw_only=True):
     asked_for: dict[LayerKind, dict[str, bool | int | str]] = {}  # noqa: RUF012 - msgspec copies an empty default
     seconds: dict[str, float] = {}  # noqa: RUF012 - msgspec copies an empty default
     installed: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
+
+
+def question(
+    gpus: Sequence[Target],
+    environments: Sequence[Environment],
+    cubins: str,
+    packages: Collection[str],
+    jobs: int,
+) -> dict[str, object]:
+    """Return what `probes/selection` is asked: of which GPUs, in which environments, `jobs` at a time.
+
+    `cubins`: "ask", "reachable" or "unreachable". `packages`: whose versions it shall tell.
+    """
+    return {
+        "targets": [
+            {
+                "name": gpu.name,
+                "capability": divmod(gpu.capability, 10),
+                "product": gpu.products[0],
+                "shared_memory": gpu.shared_memory_bytes,
+            }
+            for gpu in gpus
+        ],
+        "environments": list(dict.fromkeys(environments)),
+        "cubins": cubins,
+        "jobs": jobs,
+        "versions": sorted(packages),
+    }
 
 
 def selection(

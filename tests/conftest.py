@@ -84,8 +84,8 @@ class Shelf(ThreadingHTTPServer):
     cuts = 0  # how many answers of files are cut in their middle
     only_range = False  # cut no answer to a request for the tail
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), Handler)
         self.wheels: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.hang = threading.Event()
@@ -105,7 +105,7 @@ class Shelf(ThreadingHTTPServer):
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
     def add(self, path: Path, content: bytes | None = None) -> str:
         """Put a wheel on the shelf, or other content under its name; return its URL."""
@@ -199,9 +199,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+def address() -> str:
+    """Where the index listens; a module of tests may know better."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch, address: str) -> Iterator[Shelf]:
     """The one index that this process and its children know, asked once, for a second at most."""
-    with Shelf() as running:
+    with Shelf(address) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -211,7 +217,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
         monkeypatch.setenv("PIP_TIMEOUT", "10")
         for name in ("PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("NO_PROXY", address)
         yield running
         running.hang.set()
         running.dripped.set()

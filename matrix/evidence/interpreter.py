@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,10 +79,15 @@ def payload(file: Path) -> None:
                 archive.writestr(inside + member.name, member.read_text(encoding="utf-8"))
 
 
-def ask(python: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def ask(
+    python: Path,
+    request: Mapping[str, Any],
+    run: Callable[[list[str], Path], tuple[int, str]] | None = None,
+) -> dict[str, Any]:
     """Run the payload in `python` and return its answer.
 
-    Raises ConfigurationError where vLLM or torch is not installed there, ToolError where they cannot
+    `run` carries a command out in a folder whose files it needs and fills, and returns exit code and last
+    words; without it that is done here, on this machine. Raises ConfigurationError where vLLM or torch is not installed there, ToolError where they cannot
     be imported or the interpreter died.
     """
     with tempfile.TemporaryDirectory(prefix="nvfp4-matrix-") as name:
@@ -91,7 +96,7 @@ def ask(python: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         command = [str(python), "-B", str(folder / "select.pyz")]
         command += [str(folder / "request.json"), str(folder / "answer.json")]
-        code, said = _run(command, folder)
+        code, said = (run or _run)(command, folder)
         answer = folder / "answer.json"
         if not answer.exists():
             raise ToolError(f"{python} gave no answer: {_ending(code)}{said}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def select(
     from matrix import kept  # noqa: PLC0415
     from matrix.errors import ToolError  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
-    from matrix.selection import selection  # noqa: PLC0415
+    from matrix.selection import question, selection  # noqa: PLC0415
     from reports.selection import render  # noqa: PLC0415
 
     if keep and (targets or environments or cubins in ("ask", "unreachable")):
@@ -92,7 +93,8 @@ def select(
     asked = [knowledge.configuration.target(name) for name in dict.fromkeys(targets)]
     gpus = [t for t in knowledge.configuration.targets if t in asked or not asked]
     stated = cubins or ("reachable" if keep else "ask")
-    request = _request(gpus, environments or ENVIRONMENTS, stated, knowledge.packages)
+    jobs = min(os.cpu_count() or 1, 8)
+    request = question(gpus, environments or ENVIRONMENTS, stated, knowledge.packages, jobs)
     told, who = _asked_fresh(release, request) if release else _asked(place, request)
     day = datetime.now(UTC).date().isoformat()
     try:
@@ -138,31 +140,6 @@ def _version(release: str) -> str:
         return str(Version(release.removeprefix("vllm==")))
     except InvalidVersion as error:
         raise click.UsageError(f"--install takes a version of vLLM, not {release!r}") from error
-
-
-def _request(
-    gpus: Sequence[Target],
-    environments: Sequence[Environment],
-    cubins: str,
-    packages: Collection[str],
-) -> dict[str, object]:
-    import os  # noqa: PLC0415
-
-    return {
-        "targets": [
-            {
-                "name": gpu.name,
-                "capability": divmod(gpu.capability, 10),
-                "product": gpu.products[0],
-                "shared_memory": gpu.shared_memory_bytes,
-            }
-            for gpu in gpus
-        ],
-        "environments": list(dict.fromkeys(environments)),
-        "cubins": cubins,
-        "jobs": min(os.cpu_count() or 1, 8),
-        "versions": sorted(packages),
-    }
 
 
 def _pins(made: Selection, knowledge: Knowledge) -> dict[str, str]:

@@ -1,0 +1,197 @@
+"""A stack becomes an image: locked, found by its fingerprint or built, then examined; what was found is kept beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from images.context import context, proxies
+from images.engine import BuildFailure, Engine, Image
+from images.examine import examine
+from images.failure import Transcript, failed
+from images.recipe import NAME, Recipe, dockerfile, fingerprint, labels, tag
+from matrix.errors import ConfigurationError, OutsideError
+from matrix.evidence.pipconfig import PipConfig
+from matrix.image import ImageReport
+from matrix.knowledge import Knowledge
+from matrix.wholefile import write
+
+FOLDER: Final = Path(__file__).parent / "kept"
+"""Where locks lie, to be committed, and beside them a folder for each image, ignored by git."""
+
+_REPORT: Final = "report.json"
+_LARGEST_BUNDLE: Final = 8 << 20
+
+
+class Order(NamedTuple):
+    """One image to have: its recipe, the package that it is about, and where its lock and its files lie."""
+
+    recipe: Recipe
+    lead: str
+    target: str
+    lock: Path
+    folder: Path
+    when: str
+
+
+def ready(order: Order, engine: Engine) -> ImageReport | None:
+    """Return what is kept of an image that the engine has; None where it is to be built or examined."""
+    there = _there(order, engine)
+    kept = _kept(order)
+    if there is None or kept is None or kept.id != there.id:
+        return None
+    return msgspec.structs.replace(kept, built=False, seconds={}, target=order.target)
+
+
+def make(
+    order: Order,
+    engine: Engine,
+    knowledge: Knowledge,
+    *,
+    config: PipConfig,
+    environment: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> ImageReport:
+    """Build an image that is not there, examine it, and keep what was found.
+
+    Raises ConfigurationError for a base of another machine, EngineError where the build fails, and what
+    `examine` raises. Of two that want the same image, the second waits, and finds it.
+    """
+    folder = order.folder
+    with _alone(folder, tell):
+        if found := ready(order, engine):
+            return found
+        there = _there(order, engine)
+        built = there is None
+        seconds: dict[str, float] = {}
+        if there is None:
+            began = time.monotonic()
+            there = _built(order, engine, config=config, environment=environment, tell=tell)
+            seconds["build"] = round(time.monotonic() - began, 1)
+        tell("examining it: what is installed, compiled and selected")
+        began = time.monotonic()
+        told = examine(engine, there.id, order.recipe, order.lead, knowledge)
+        seconds["examine"] = round(time.monotonic() - began, 1)
+        made = order.recipe
+        report = ImageReport(
+            stack=made.stack,
+            target=order.target,
+            machine=made.machine,
+            environment=made.environment,
+            python=made.python,
+            base=made.base,
+            image=tag(made),
+            id=there.id,
+            fingerprint=fingerprint(made),
+            size=there.size,
+            built=built,
+            made=order.when,
+            seconds=seconds,
+            lock=str(order.lock),
+            files=str(folder),
+            pins=made.pins,
+            installed=told.installed,
+            audited=told.audited,
+            asked=told.asked,
+            differences=told.differences,
+        )
+        write(folder / "freeze.txt", told.freeze.encode())
+        write(folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
+    return report
+
+
+def _built(
+    order: Order,
+    engine: Engine,
+    *,
+    config: PipConfig,
+    environment: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> Image:
+    made, folder = order.recipe, order.folder
+    base = engine.base(made.base)
+    if base.machine != made.machine:
+        raise ConfigurationError(
+            f"--base {made.base}: is for {base.machine}, and the engine here builds for {made.machine}"
+        )
+    sent = context(made, config, _bundle(config.connection.ca_bundle))
+    write(folder / "Dockerfile", dockerfile(made).encode())
+    write(folder / "lock.txt", ("\n".join(made.lock) + "\n").encode())
+    heard, log = Transcript(), folder / "build.log"
+    try:
+        with log.open("w", encoding="utf-8") as output:
+
+            def hear(text: str) -> None:
+                output.write(text)
+                before = heard.step
+                heard.hear(text)
+                if heard.step != before:
+                    tell(heard.step)
+
+            try:
+                arguments = proxies(environment)
+                engine.build(
+                    sent, tag=tag(made), labels=labels(made), arguments=arguments, tell=hear
+                )
+            except BuildFailure as error:
+                output.write(f"{error}\n")
+                raise failed(made.stack, heard, str(error), log) from error
+            finally:
+                engine.sweep(fingerprint(made))
+    except OSError as error:
+        raise OutsideError(f"{log}: {error.strerror}") from error
+    there = _there(order, engine)
+    if there is None:
+        raise OutsideError(f"{tag(made)} was built and is not there: was it removed meanwhile?")
+    return there
+
+
+def _there(order: Order, engine: Engine) -> Image | None:
+    """Return the engine's image of the tag, if it is the one: a tag is cut short, and anyone can set one."""
+    there = engine.image(tag(order.recipe))
+    mark = f"{NAME}.fingerprint"
+    return there if there and there.labels.get(mark) == fingerprint(order.recipe) else None
+
+
+def _kept(order: Order) -> ImageReport | None:
+    try:
+        return msgspec.json.decode((order.folder / _REPORT).read_bytes(), type=ImageReport)
+    except (OSError, msgspec.DecodeError):
+        return None  # it is examined again
+
+
+def _bundle(path: str) -> bytes:
+    """Read the CA bundle. Raises ConfigurationError for what is none."""
+    if not path:
+        return b""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_LARGEST_BUNDLE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; name a file by --ca-bundle") from error
+    if b"-----BEGIN" not in text or len(text) > _LARGEST_BUNDLE:
+        raise ConfigurationError(f"{path}: is no bundle of certificates in PEM form")
+    return text
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the image's folder, so that nobody else builds the same meanwhile."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise OutsideError(f"{folder}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("another build of the same image is running; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,332 @@
+"""Images in a real Docker engine, from an index that containers reach, on a base made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+import pytest
+from jsonschema import Draft202012Validator
+
+from matrix import schemas
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeWheel, Shelf
+
+pytestmark = pytest.mark.docker
+
+PYTHON = "3.11"
+"""Of Debian 12, which the base is made of."""
+
+NAME = "nvfp4-matrix-tests"
+HOSTILE = "tiny $(touch /x) `id` \"'\\\nRUN touch /y ${HOME}"
+STACKS = f"""\
+as_released: []
+written:
+  - {{name: tiny, pins: {{tiny: '1.0'}}}}
+  - {{name: {json.dumps(HOSTILE)}, pins: {{tiny: '1.0'}}}}
+  - {{name: absent, pins: {{tiny: '9.9'}}}}
+  - {{name: real, pins: {{markupsafe: 3.0.2, jinja2: 3.1.6}}}}
+"""
+Build = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """The engine; without one these tests fail, for nobody asks for them by accident."""
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the digest of a Debian with a Python, made by debootstrap once for an engine: 45 to 75 s."""
+    if not engine.images.list(NAME):
+        folder = tmp_path_factory.mktemp("base")
+        made = ["debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
+        subprocess.run([*made, "bookworm", folder / "root"], check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(folder / "root.tar", "w") as archive:
+            archive.add(folder / "root", arcname=".")
+        engine.api.import_image_from_file(str(folder / "root.tar"), repository=NAME, tag="base")
+        subprocess.run(["rm", "-rf", folder], check=True)
+    digest: str = engine.images.get(f"{NAME}:base").id
+    return digest
+
+
+@pytest.fixture
+def address(engine: Any) -> str:
+    """Where containers reach this machine: the first address of the engine's bridge."""
+    (bridge,) = engine.networks.list(names=["bridge"])
+    return str(next(ip_network(bridge.attrs["IPAM"]["Config"][0]["Subnet"]).hosts()))
+
+
+@pytest.fixture
+def index(shelf: Shelf, address: str, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """The shelf under a login, and without TLS."""
+    url = f"{shelf.base}/simple"
+    monkeypatch.setenv("PIP_INDEX_URL", url.replace("//", "//someone:s3cret@"))
+    monkeypatch.setenv("PIP_TRUSTED_HOST", address)
+    return shelf
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Path:
+    file = tmp_path / "stacks.yaml"
+    file.write_text(STACKS)
+    return file
+
+
+@pytest.fixture
+def arguments(base: str, stacks: Path, tmp_path: Path) -> list[str]:
+    command = [sys.executable, "-c", "from reports.cli import main; main()", "build"]
+    command += ["--base", base, "--python", PYTHON, "--stacks", str(stacks)]
+    return [*command, "--kept", str(tmp_path / "kept")]
+
+
+@pytest.fixture
+def build(arguments: list[str], engine: Any, tmp_path: Path) -> Iterator[Build]:
+    """Run `build`; its images are removed at the end, and nothing else of it may be left."""
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*arguments, *more], capture_output=True, text=True, check=False)
+
+    yield run
+    assert leftovers(engine) == []
+    for folder in (tmp_path / "kept").glob("*/"):
+        if engine.images.list(f"nvfp4-matrix:{folder.name}"):
+            engine.images.remove(f"nvfp4-matrix:{folder.name}", force=True)
+
+
+def leftovers(engine: Any) -> list[str]:
+    """Name our containers, and what is there of the stages that may hold a login."""
+    containers = engine.containers.list(all=True, filters={"label": "nvfp4-matrix.owner"})
+    images = engine.images.list(all=True, filters={"label": "nvfp4-matrix.stage"})
+    return [each.id for each in (*containers, *images)]
+
+
+def told(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
+    assert done.returncode == code, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Return the last line of what failed, the only one that is an error."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    (error,) = [each for each in done.stderr.splitlines() if each.startswith("nvfp4-matrix: ")]
+    return error
+
+
+def ran(engine: Any, image: str, command: str) -> str:
+    output = engine.containers.run(image, ["sh", "-c", command], remove=True, network_disabled=True)
+    return str(output.decode().strip())
+
+
+@pytest.fixture
+def tiny(index: Shelf, make_wheel: MakeWheel) -> Shelf:
+    index.add(make_wheel("tiny", "1.0", {"tiny.py": b"x = 1\n"}, requires=["other>=2"]))
+    index.add(make_wheel("other", "2.5", {"other.py": b"y = 2\n"}))
+    return index
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
+    build: Build, engine: Any, base: str, tmp_path: Path
+) -> None:
+    first = told(build("tiny", "--json"))
+    schema = json.loads(schemas.path("build").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(first)
+    assert first["built"] is True
+    assert first["pins"] == {"tiny": "1.0", "other": "2.5"}
+    assert first["differences"] == []
+    assert [each["package"] for each in first["audited"]] == ["tiny"]
+    image = engine.images.get(first["image"])
+    assert image.id == first["id"]
+    assert image.labels["nvfp4-matrix.fingerprint"] == first["fingerprint"]
+    assert image.labels["nvfp4-matrix.pin.tiny"] == "1.0"
+    assert image.labels["nvfp4-matrix.pin.other"] == "2.5"
+    assert image.labels["org.opencontainers.image.base.digest"] == base
+    kept = tmp_path / "kept" / first["fingerprint"][:20]
+    assert {"Dockerfile", "lock.txt", "freeze.txt", "build.log", "report.json"} <= {
+        file.name for file in kept.iterdir()
+    }
+    assert {"tiny==1.0", "other==2.5"} <= {*(kept / "freeze.txt").read_text().splitlines()}
+
+    began = time.monotonic()
+    second = told(build("tiny", "--json"))
+    seconds = time.monotonic() - began
+    assert second == {**first, "built": False, "seconds": {}}
+    assert seconds < 1, seconds
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_image_runs_as_nobody_special_and_cannot_change_its_stack(
+    build: Build, engine: Any
+) -> None:
+    image = told(build("tiny", "--json"))["image"]
+    assert (
+        ran(engine, image, "id -u; python -c 'import tiny, other; print(tiny.x + other.y)'")
+        == "10001\n3"
+    )
+    assert (
+        ran(engine, image, "touch ~/here && echo yes; touch /opt/stack/x 2>/dev/null || echo no")
+        == "yes\nno"
+    )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_neither_index_nor_login_nor_certificates_are_in_the_image(
+    build: Build, engine: Any, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(
+        "-----BEGIN CERTIFICATE-----\nCERTIFICATE-OF-THE-NETWORK\n-----END CERTIFICATE-----\n"
+    )
+    # pip does not read the bundle for an index without TLS; where it is sent is what matters.
+    done = build("tiny", "--json", "--ca-bundle", str(bundle))
+    image = engine.images.get(told(done)["image"])
+    whole = b"".join(image.save())
+    for secret in (b"s3cret", b"CERTIFICATE-OF-THE-NETWORK", b"/build/pip.conf"):
+        assert secret not in whole
+    assert b"tiny-1.0.dist-info" in whole
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_name_is_a_label_and_never_an_instruction(build: Build, engine: Any) -> None:
+    made = told(build(HOSTILE, "--json"))
+    image = engine.images.get(made["image"])
+    assert image.labels["nvfp4-matrix.stack"] == HOSTILE
+    assert ran(engine, made["image"], "ls /") == ran(
+        engine, told(build("tiny", "--json"))["image"], "ls /"
+    )
+
+
+def test_a_real_stack_is_installed_from_the_index(build: Build, engine: Any) -> None:
+    """With a compiled part, by version, from the index and with the certificates that pip is told of."""
+    made = told(build("real", "--json"))
+    assert made["installed"]["MarkupSafe"] == "3.0.2"
+    assert made["differences"] == []
+    script = "import jinja2, markupsafe._speedups; print(jinja2.Template('{{ 6 * 7 }}').render())"
+    assert ran(engine, made["image"], f'python -c "{script}"') == "42"
+
+
+def test_a_base_without_the_python_gets_it(build: Build, tiny: Shelf) -> None:
+    del tiny
+    done = build("tiny", "--python", "3.7")
+    error = line(done, 3)
+    assert 'the build failed at "RUN python3.7 -c' in error
+    assert "take another --base or --python" in error
+
+
+def test_a_stack_that_lost_its_kernels_and_chooses_otherwise_is_told(
+    build: Build, index: Shelf, make_wheel: MakeWheel
+) -> None:
+    """Wheels that stand for a release of which the ledger knows what it holds and chooses."""
+    folder = Path(__file__).parents[1] / "stack"
+    bodies: dict[str, dict[str, bytes]] = {}
+    for file in folder.rglob("*.py"):
+        name = str(file.relative_to(folder))
+        bodies.setdefault(name.partition("/")[0], {})[name] = file.read_bytes()
+    pins = {"torch": "2.14.0", "flashinfer-python": "0.7.2.post1"}
+    requires = [f"{name}=={version}" for name, version in pins.items()]
+    index.add(make_wheel("vllm", "0.33.0", bodies["vllm"], requires=requires))
+    for name, version in pins.items():
+        index.add(make_wheel(name, version, bodies[name.partition("-")[0]]))
+    made = told(build("vllm==0.33.0", "--json", "--target", "sm120"), 1)
+    lost = {(each["kind"], each["what"], each["target"]) for each in made["differences"]}
+    assert ("compiled", "vllm gemm", "sm120") in lost
+    assert ("selected", "dense_w4a4", "sm120") in lost
+    assert made["asked"]["choices"]["sm120"]["dense_w4a4"] == "MarlinNvFp4LinearKernel"
+    again = build("vllm==0.33.0", "--target", "sm120")
+    assert again.returncode == 1
+    assert "was there, nothing was built" in again.stdout
+    assert "differences from what was promised" in again.stdout
+
+
+def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
+    build: Build, tiny: Shelf, engine: Any
+) -> None:
+    image = told(build("tiny", "--json"))["image"]
+    engine.images.remove(image)
+    tiny.wheels.pop("other-2.5-py3-none-any.whl")  # after it was locked
+    error = line(build("tiny"), 3)
+    assert error.startswith("nvfp4-matrix: tiny: the build failed at 'RUN python3.11 -m venv")
+    assert "ERROR: No matching distribution found for other==2.5" in error
+    assert "--relock" in error
+    log = Path(error.rpartition("the whole log: ")[2])
+    assert "other" in log.read_text()
+    assert engine.images.list(image) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (["absent"], 2, "tiny==9.9 cannot be locked for x86_64: there is no version of tiny==9.9"),
+        (["tiny", "--base", f"sha256:{'0' * 64}"], 2, "no such image here"),
+        (["tiny", "--base", f"localhost:1/none@sha256:{'0' * 64}"], 3, "cannot be pulled"),
+        (["tiny", "--ca-bundle", "/dev/null"], 2, "no bundle of certificates"),
+        (["tiny", "--ca-bundle", "/gone.pem"], 2, "/gone.pem: No such file"),
+        (["tiny", "--environment", "devel"], 2, "which CUDA"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line(
+    build: Build, tiny: Shelf, make_wheel: MakeWheel, *, more: list[str], code: int, said: str
+) -> None:
+    tiny.add(make_wheel("ninja", "1.13"))
+    assert said in line(build(*more), code)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_build_leaves_nothing_and_the_next_one_is_whole(
+    build: Build, arguments: list[str], tiny: Shelf, *, engine: Any, number: int, code: int
+) -> None:
+    engine.images.remove(told(build("tiny", "--json"))["image"])  # the lock is there
+    tiny.hanging.clear()
+    tiny.hang.clear()
+    with subprocess.Popen(
+        [*arguments, "tiny"], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        try:
+            assert tiny.hanging.wait(60)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    until(lambda: engine.containers.list() == [])
+    tiny.hang.set()
+    assert told(build("tiny", "--json"))["built"] is True
+
+
+def until(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_of_two_that_want_the_same_image_one_builds(build: Build, arguments: list[str]) -> None:
+    told(build("tiny", "--json", "--python", "3.11"))
+    first = [*arguments, "tiny", "--json", "--override", "other==2.5"]
+    with (
+        subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as one,
+        subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as two,
+    ):
+        reports: list[Mapping[str, Any]] = [
+            json.loads(each.communicate()[0]) for each in (one, two)
+        ]
+    assert len({report["id"] for report in reports}) == 1
