@@ -15,7 +15,7 @@ from images.context import context, proxies
 from images.engine import BuildFailure, Engine, Image
 from images.examine import examine
 from images.failure import Transcript, failed
-from images.recipe import NAME, Recipe, dockerfile, fingerprint, labels, tag
+from images.recipe import MARK, Recipe, dockerfile, fingerprint, labels, tag
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.evidence.pipconfig import PipConfig
 from matrix.image import ImageReport
@@ -155,8 +155,7 @@ def _built(
 def _there(order: Order, engine: Engine) -> Image | None:
     """Return the engine's image of the tag, if it is the one: a tag is cut short, and anyone can set one."""
     there = engine.image(tag(order.recipe))
-    mark = f"{NAME}.fingerprint"
-    return there if there and there.labels.get(mark) == fingerprint(order.recipe) else None
+    return there if there and there.labels.get(MARK) == fingerprint(order.recipe) else None
 
 
 def _kept(order: Order) -> ImageReport | None:

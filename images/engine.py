@@ -15,7 +15,7 @@ import docker.errors
 import requests
 import urllib3
 
-from images.recipe import NAME, STAGE
+from images.recipe import MARK, NAME
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
 
@@ -148,8 +148,8 @@ class Engine:
             raise EngineError(f"the engine gave the build up: {_said(error)}") from error
 
     def sweep(self, fingerprint: str) -> None:
-        """Remove what a build left of its second stage: nothing refers to it, and it may hold a login."""
-        mine = {"dangling": True, "label": f"{STAGE}={fingerprint}"}
+        """Remove what a build left, finished or not, besides its image: nothing refers to it, and it may hold a login."""
+        mine = {"dangling": True, "label": f"{MARK}={fingerprint}"}
         with contextlib.suppress(*_TROUBLE):
             for found in self._client.images.list(filters=mine):
                 with contextlib.suppress(docker.errors.APIError):  # another build stands on it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,9 @@ _LAST: Final = 3
 """Lines of a step that are told."""
 
 _CUT: Final = 220
+
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""The engine colours what a step writes to stderr."""
 
 _ADVICE: Final = (
     (("CERTIFICATE_VERIFY_FAILED", "certificate verify failed"), "give the network's own certificates with --ca-bundle"),
@@ -37,7 +41,7 @@ class Transcript:
         for line in text.splitlines():
             if line.startswith("Step ") and " : " in line:
                 self.step, self.words = line.strip(), []
-            elif words := line.strip():
+            elif words := _COLOURS.sub("", line).strip():
                 self.words.append(words)
                 del self.words[:-50]
 

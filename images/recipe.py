@@ -28,8 +28,8 @@ PREFIX: Final = "/opt/stack"
 UID: Final = 10001
 """Who an image runs as; 1000 is taken in Ubuntu's own images."""
 
-STAGE: Final = f"{NAME}.stage"
-"""The label of what a build leaves of its second stage, which may hold a login: removed when it ends."""
+MARK: Final = f"{NAME}.fingerprint"
+"""The label of an image, and of whatever a build of it leaves: that may hold a login, and is removed when it ends."""
 
 PIN: Final = f"{NAME}.pin."
 """What a pin's label begins with; the package follows, and the label's text is its version."""
@@ -152,7 +152,7 @@ def dockerfile(made: Recipe) -> str:
     return _rendered(made, fingerprint(made))
 
 
-def _rendered(made: Recipe, mark: str) -> str:
+def _rendered(made: Recipe, digits: str) -> str:
     return _template().render(
         base=made.base,
         python=made.python,
@@ -160,10 +160,10 @@ def _rendered(made: Recipe, mark: str) -> str:
         prefix=PREFIX,
         compiler=made.environment == "devel",
         cuda=made.cuda,
-        stage_label=STAGE,
+        mark=MARK,
         pin_label=PIN,
         pins=made.pins,
-        fingerprint=mark,
+        fingerprint=digits,
     )
 
 
@@ -179,7 +179,7 @@ def tag(made: Recipe) -> str:
 
 
 def labels(made: Recipe) -> dict[str, str]:
-    """Return the labels that may hold any text, and so are no part of the Dockerfile; each pin's is (`PIN`)."""
+    """Return the labels that may hold any text, and so are no part of the Dockerfile, as `MARK` and `PIN` are."""
     digest = made.base.rpartition("@")
     found = {
         "org.opencontainers.image.title": f"{made.stack} ({made.environment})",
@@ -188,7 +188,6 @@ def labels(made: Recipe) -> dict[str, str]:
         f"{NAME}.environment": made.environment,
         f"{NAME}.machine": made.machine,
         f"{NAME}.python": made.python,
-        f"{NAME}.fingerprint": fingerprint(made),
     }
     if digest[0]:
         found["org.opencontainers.image.base.name"] = digest[0]

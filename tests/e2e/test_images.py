@@ -109,10 +109,10 @@ def build(arguments: list[str], engine: Any, tmp_path: Path) -> Iterator[Build]:
 
 
 def leftovers(engine: Any) -> list[str]:
-    """Name our containers, and what is there of the stages that may hold a login."""
+    """Name our containers, and images that a build left besides its own: they may hold a login."""
     containers = engine.containers.list(all=True, filters={"label": "nvfp4-matrix.owner"})
-    images = engine.images.list(all=True, filters={"label": "nvfp4-matrix.stage"})
-    return [each.id for each in (*containers, *images)]
+    marked = {"label": "nvfp4-matrix.fingerprint", "dangling": True}
+    return [each.id for each in (*containers, *engine.images.list(filters=marked))]
 
 
 def told(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
@@ -268,6 +268,20 @@ def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
     log = Path(error.rpartition("the whole log: ")[2])
     assert "other" in log.read_text()
     assert engine.images.list(image) == []
+
+
+def test_an_image_that_lacks_the_compiler_of_its_environment_is_not_made(
+    build: Build, index: Shelf, make_wheel: MakeWheel
+) -> None:
+    for package, version in (
+        ("tiny", "1.0"),
+        ("ninja", "1.13"),
+        ("nvidia-cuda-runtime", "13.0.96"),
+    ):
+        requires = ["nvidia-cuda-runtime"] if package == "tiny" else []
+        index.add(make_wheel(package, version, requires=requires))
+    error = line(build("tiny", "--environment", "devel"), 3)
+    assert "nvcc: not found; `devel` needs a base with nvcc" in error
 
 
 @pytest.mark.parametrize(

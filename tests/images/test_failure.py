@@ -41,6 +41,11 @@ def test_a_step_that_says_nothing_is_told_in_the_engines_words() -> None:
     assert "'its first step'" in str(failed("s", heard(), "no base", Path("log")))
 
 
+def test_colours_are_no_words() -> None:
+    transcript = heard("Step 1/2 : RUN x\n", "\x1b[91mnvcc: not found\n\x1b[0m", "\x1b[0m\n")
+    assert transcript.words == ["nvcc: not found"]
+
+
 def test_only_the_last_lines_of_the_step_at_hand_are_told() -> None:
     words = "".join(f"line {n}\n" for n in range(500))
     transcript = heard("Step 1/2 : RUN x\n", words)
