@@ -13,7 +13,6 @@ import msgspec
 
 from images.context import context, proxies
 from images.engine import BuildFailure, Engine, Image
-from images.examine import examine
 from images.failure import Transcript, failed
 from images.recipe import MARK, Recipe, dockerfile, fingerprint, labels, tag
 from matrix.errors import ConfigurationError, OutsideError
@@ -63,6 +62,8 @@ def make(
     Raises ConfigurationError for a base of another machine, EngineError where the build fails, and what
     `examine` raises. Of two that want the same image, the second waits, and finds it.
     """
+    from images.examine import examine  # noqa: PLC0415 - half of the time of a build that does nothing
+
     folder = order.folder
     with _alone(folder, tell):
         if found := ready(order, engine):

@@ -164,11 +164,12 @@ def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
     }
     assert {"tiny==1.0", "other==2.5"} <= {*(kept / "freeze.txt").read_text().splitlines()}
 
-    began = time.monotonic()
-    second = told(build("tiny", "--json"))
-    seconds = time.monotonic() - began
-    assert second == {**first, "built": False, "seconds": {}}
-    assert seconds < 1, seconds
+    seconds: list[float] = []
+    for _ in range(3):  # the best counts: the machine may be busy with something else
+        began = time.monotonic()
+        assert told(build("tiny", "--json")) == {**first, "built": False, "seconds": {}}
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 1, seconds
 
 
 @pytest.mark.usefixtures("tiny")
