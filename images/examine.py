@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from images.contained import Contained, file_in
 from images.context import tarred
-from images.engine import Container, Engine
+from images.engine import Container, Engine, Wanted
 from images.recipe import PREFIX, UID, Recipe
 from matrix.errors import NotFoundError, ToolError
 from matrix.evidence.audit import audit
@@ -56,7 +56,7 @@ def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Know
     differences = list(pins_differ(made.pins, there))
     targets = [t for t in knowledge.configuration.targets if made.machine in t.machines]
     packages: list[AuditedPackage] = []
-    with engine.container(image) as container:
+    with engine.container(Wanted(image=image)) as container:
         for package in worth_reading(made.pins, made.machine, lead, knowledge):
             read, differs = _audited(
                 container=container,
@@ -96,7 +96,7 @@ def worth_reading(
 def _listed(engine: Engine, image: str, site: str) -> tuple[str, tuple[str, ...]]:
     """Return what pip says is installed, and the names of the dist-info folders."""
     script = f"pip freeze --all && echo '{_BEGIN}' && ls {site}"
-    with engine.container(image, ["sh", "-c", script]) as container:
+    with engine.container(Wanted(image=image, command=("sh", "-c", script))) as container:
         code, said = container.run(_LISTED)
     freeze, begin, names = said.partition(f"{_BEGIN}\n")
     if code or not begin:
@@ -151,7 +151,8 @@ def _run(engine: Engine, image: str, command: list[str], folder: Path) -> tuple[
     """Run a command in a container that has the files of `folder`, and bring its answer back into it."""
     inside = str(folder).strip("/")
     files = {f"{inside}/{file.name}": file.read_bytes() for file in folder.iterdir()}
-    with engine.container(image, command, folder=str(folder)) as container:
+    wanted = Wanted(image=image, command=tuple(command), folder=str(folder))
+    with engine.container(wanted) as container:
         container.put(tarred(files, uid=UID))
         code, said = container.run(PATIENCE)
         path = f"{folder}/answer.json"

@@ -1,0 +1,96 @@
+"""A container: what is wanted of it, closed unless it says otherwise, and the one that was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import docker.errors
+import requests
+
+from images.engine.trouble import answering
+from images.recipe import NAME
+from matrix.errors import EngineError, NotFoundError
+
+OWNER: Final = f"{NAME}.owner"
+"""The label of every container of ours: the host and the process that own it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a container is made of. What is not named is closed: no network, no capability, nothing of this machine.
+
+    `folders`: a path of this machine, or a volume's name, by the path inside; `writable` are those of them, by the
+    path inside, that it may write. `memory`, `shared_memory` in bytes. `user`: as the image says where it is "".
+    """
+
+    image: str
+    command: tuple[str, ...] = ("true",)
+    folder: str = "/"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    writable: frozenset[str] = frozenset()
+    network: bool = False
+    memory: int | None = None
+    shared_memory: int | None = None
+    user: str = ""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the engine's library is called with."""
+        told: dict[str, Any] = {
+            "image": self.image,
+            "command": list(self.command),
+            "entrypoint": [],
+            "working_dir": self.folder,
+            "environment": dict(self.environment),
+            "labels": {**self.labels, OWNER: f"{platform.node()}:{os.getpid()}"},
+            "volumes": {
+                source: {"bind": inside, "mode": "rw" if inside in self.writable else "ro"}
+                for inside, source in self.folders.items()
+            },
+            "network_disabled": not self.network,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "init": True,
+        }
+        optional = {
+            "mem_limit": self.memory,
+            "shm_size": self.shared_memory,
+            "user": self.user or None,
+        }
+        return told | {name: value for name, value in optional.items() if value is not None}
+
+
+class Container:
+    """A container that was made and may be started once."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    def put(self, archive: bytes) -> None:
+        """Unpack a tar in it, at its root."""
+        with answering():
+            self._made.put_archive("/", archive)
+
+    def run(self, seconds: float) -> tuple[int, str]:
+        """Start it and wait for its end; return exit code and what it printed. Raises EngineError after `seconds`."""
+        with answering():
+            self._made.start()
+            try:
+                code = int(self._made.wait(timeout=seconds)["StatusCode"])
+            except (requests.Timeout, requests.ConnectionError) as error:
+                raise EngineError(f"a container gave no answer within {seconds:.0f} s") from error
+            return code, self._made.logs().decode(errors="replace")
+
+    def archive(self, path: str) -> Generator[bytes]:
+        """Yield a file or folder of it as a tar. Raises NotFoundError where there is none."""
+        with answering():
+            try:
+                stream, _ = self._made.get_archive(path)
+            except docker.errors.NotFound as error:
+                raise NotFoundError(f"{path} is not in the image") from error
+            yield from stream

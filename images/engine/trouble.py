@@ -1,0 +1,49 @@
+"""What a Docker engine's troubles are told as: one line, with what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import docker.errors
+import requests
+import urllib3
+
+from matrix.errors import EngineError
+
+TROUBLE: Final = (
+    docker.errors.DockerException,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+)
+"""What the engine's library raises, and what comes through it from below."""
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Raise EngineError for whatever goes wrong between us and the engine."""
+    try:
+        yield
+    except TROUBLE as error:
+        raise EngineError(said(error)) from error
+
+
+def said(error: Exception) -> str:
+    """Return what the engine said, in one line."""
+    told = getattr(error, "explanation", None) or str(error)
+    return " ".join(str(told).split())[:300]
+
+
+def unreachable(host: str, error: BaseException) -> str:
+    """Say why no engine answers, by what is at the bottom of it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, PermissionError):
+            return f"no permission on {host}: add yourself to the group docker, or set DOCKER_HOST to a rootless engine"
+        if isinstance(found, FileNotFoundError | ConnectionRefusedError):
+            return f"no Docker engine answers at {host}: install docker and start it, or set DOCKER_HOST"
+        found = found.__cause__ or found.__context__
+    return (
+        f"no Docker engine answers at {host}: {said(error) if isinstance(error, Exception) else ''}"
+    )
