@@ -93,7 +93,7 @@ def go_on(request: Request, run: str, folder: Path) -> Request:
             "run": run,
             "results": str(file.absolute()),
             "seed": opening.conditions.seed,
-            "rest": tuple(f"{one.probe}[{'-'.join((one.backend, *one.load))}]" for one in left),
+            "rest": tuple(one.name for one in left),
         }
     )
 

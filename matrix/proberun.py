@@ -42,10 +42,21 @@ class Conditions(Model, frozen=True, kw_only=True):
     variables: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
+class Skipped(Model, frozen=True, kw_only=True):
+    """A capability that a run left out: why it cannot work, or the earlier `run` that holds, and the seconds that its checks took."""
+
+    capability: str
+    checks: int
+    why: str = ""
+    run: str = ""
+    seconds: float = 0.0
+
+
 class ProbeRun(Model, frozen=True, kw_only=True):
     """The line that opens a probe run's file; the results follow it. Place and run as in `Result`.
 
-    `record` tells it from a result. `subject`: the adapter of the suite that was used.
+    `record` tells it from a result. `subject`: the adapter of the suite that was used. `image`: what it ran in, "" for an interpreter of the machine.
+    `question`: digits over all that decides what a check asks. `skipped`: what it left out, and is not planned.
     """
 
     record: Literal["run"]
@@ -57,6 +68,9 @@ class ProbeRun(Model, frozen=True, kw_only=True):
     when: str
     subject: str
     planned: tuple[Planned, ...]
+    image: str = ""
+    question: str = ""
+    skipped: tuple[Skipped, ...] = ()
     conditions: Conditions
 
 
@@ -66,6 +80,11 @@ class Identity(NamedTuple):
     probe: str
     backend: str
     load: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """One word for it, as the suite has it: `correctness.gemm[cutlass-m=128-n=256]`."""
+        return f"{self.probe}[{'-'.join((self.backend, *self.load))}]"
 
 
 def identity(check: Planned | Result) -> Identity:
