@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -68,6 +68,7 @@ class Repository:
             )
         if self._local and not Path(url).is_dir():
             raise ConfigurationError(f"{_shown(url)}: no such folder with a git repository")
+        self.folder = folder
         self._folder = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:20]}.git"
 
     def commit(self, ref: str) -> str:
@@ -104,11 +105,19 @@ class Repository:
         self._fetch(name)
         return found
 
-    def have(self, commits: Iterator[str]) -> None:
+    def has(self, commit: str) -> bool:
+        """Say whether a commit is here, without asking the repository."""
+        return self._perhaps("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+    def have(self, commits: Iterable[str]) -> None:
         """Bring commits that a lock names, where they are not here."""
         for commit in commits:
-            if self._perhaps("cat-file", "-e", f"{commit}^{{commit}}") is None:
+            if not self.has(commit):
                 self._fetch(commit)
+
+    def text(self, commit: str, path: str) -> str:
+        """Return a file of a commit, "" where it has none of that name."""
+        return self._perhaps("show", "--end-of-options", f"{commit}:{path}") or ""
 
     def merged(self, commit: str, pulls: Mapping[int, str]) -> str:
         """Return the commit in which pull requests are merged onto `commit`, in order: always the same one.

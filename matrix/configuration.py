@@ -32,6 +32,7 @@ from matrix.reference import (
     used_by_gates,
     used_by_paths,
 )
+from matrix.repository import RepositoriesFile, Upstream
 from matrix.stack import StacksFile
 from matrix.target import Target, TargetsFile
 
@@ -191,6 +192,19 @@ class Configuration:
                     words = f"names a repository of {package}, which it does not pin to a commit"
                     self._fail(file, entry, words, package)
         return held
+
+    @cached_property
+    def repositories(self) -> tuple[Upstream, ...]:
+        """Where the source of each package is."""
+        file = "repositories.yaml"
+        held = load(self._folder / file, RepositoriesFile).repositories
+        self._distinct(file, "package", [one.package for one in held])
+        return held
+
+    def upstream(self, package: str) -> Upstream:
+        """Give where a package's source is; "" where nothing says so."""
+        known = (one for one in self.repositories if one.package == package)
+        return next(known, Upstream(package=package, repository=""))
 
     def target(self, name: str) -> Target:
         """Give a target by name; raises ConfigurationError with the nearest right one."""

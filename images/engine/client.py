@@ -7,14 +7,14 @@ import io
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
 import docker
 import docker.errors
 
-from images.engine.container import Container, Wanted
-from images.engine.trouble import TROUBLE, said, unreachable
-from images.recipe import MARK
+from images.engine.container import OWNER, Container, Wanted
+from images.engine.trouble import TROUBLE, answering, said, unreachable
+from images.recipe import MARK, NAME
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
 
@@ -107,7 +107,7 @@ class Engine:
 
     def build(
         self,
-        context: bytes,
+        context: bytes | IO[bytes],
         *,
         tag: str,
         labels: Mapping[str, str],
@@ -120,7 +120,7 @@ class Engine:
         """
         try:
             lines = self._client.api.build(
-                fileobj=io.BytesIO(context),
+                fileobj=io.BytesIO(context) if isinstance(context, bytes) else context,
                 custom_context=True,
                 encoding=None,
                 tag=tag,
@@ -137,6 +137,17 @@ class Engine:
                 tell(line.get("stream", ""))
         except TROUBLE as error:
             raise EngineError(f"the engine gave the build up: {said(error)}") from error
+
+    def size(self) -> tuple[int, int]:
+        """Return the memory (bytes) and the processors of the engine's machine."""
+        with answering():
+            told = self._client.info()
+            return int(told["MemTotal"]), int(told["NCPU"])
+
+    def volume(self, name: str) -> None:
+        """Have a volume of ours, which is known by its label."""
+        with answering():
+            self._client.volumes.create(name, labels={OWNER: NAME})
 
     def sweep(self, fingerprint: str) -> None:
         """Remove what a build left, finished or not, besides its image: nothing refers to it, and it may hold a login."""

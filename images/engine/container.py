@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import platform
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import docker.errors
 import requests
@@ -71,7 +72,7 @@ class Container:
     def __init__(self, made: Any) -> None:
         self._made = made
 
-    def put(self, archive: bytes) -> None:
+    def put(self, archive: bytes | IO[bytes]) -> None:
         """Unpack a tar in it, at its root."""
         with answering():
             self._made.put_archive("/", archive)
@@ -85,6 +86,16 @@ class Container:
             except (requests.Timeout, requests.ConnectionError) as error:
                 raise EngineError(f"a container gave no answer within {seconds:.0f} s") from error
             return code, self._made.logs().decode(errors="replace")
+
+    def follow(self, tell: Callable[[str], None]) -> int:
+        """Start it, call `tell` with what it prints as it comes, and return its exit code; it may be silent for hours."""
+        with answering():
+            stream = self._made.attach(stream=True, logs=True)
+            self._made.start()
+            read = codecs.getincrementaldecoder("utf-8")(errors="replace")
+            for chunk in stream:
+                tell(read.decode(chunk))
+            return int(self._made.wait(timeout=None)["StatusCode"])
 
     def archive(self, path: str) -> Generator[bytes]:
         """Yield a file or folder of it as a tar. Raises NotFoundError where there is none."""

@@ -13,6 +13,8 @@ from matrix.errors import ConfigurationError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment, Machine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from images.locks import Ask
     from matrix.evidence.lockfile import Lock
     from matrix.evidence.pipconfig import PipConfig
@@ -53,6 +55,20 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--override", "overrides", multiple=True, metavar="REQUIREMENT", help="For the lock: wins."
 )
+@click.option(
+    "--builder",
+    metavar="IMAGE@DIGEST",
+    help="Where source is built: with nvcc, for CUDA; else the base.",
+)
+@click.option(
+    "--arch-list",
+    default="",
+    metavar="LIST",
+    help="Architectures of a source build; else the targets'.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at a time; else by memory."
+)
 @click.option("--relock", is_flag=True, help="Resolve again, whatever lock is kept.")
 @click.option(
     "--stacks", type=_FILE, metavar="FILE", help="More stacks by hand, as stacks.yaml has them."
@@ -73,6 +89,9 @@ def build(
     ca_bundle: Path | None,
     indexes: tuple[str, ...],
     overrides: tuple[str, ...],
+    builder: str | None,
+    arch_list: str,
+    jobs: int | None,
     relock: bool,
     stacks: Path | None,
     kept: Path | None,
@@ -87,9 +106,10 @@ def build(
     import msgspec  # noqa: PLC0415
 
     from images import build as work  # noqa: PLC0415
-    from images import locks, recipe  # noqa: PLC0415
-    from images.context import pip_conf, reachable, settled  # noqa: PLC0415
+    from images import fromsource, locks, recipe  # noqa: PLC0415
+    from images.context import pip_conf, reachable, settled, with_indexes  # noqa: PLC0415
     from images.engine import Engine  # noqa: PLC0415
+    from images.wheelhouse import Workshop  # noqa: PLC0415
     from matrix.derive import PYTHON  # noqa: PLC0415
     from matrix.evidence.lock import wanted  # noqa: PLC0415
     from matrix.evidence.pipconfig import read_pip_config  # noqa: PLC0415
@@ -99,24 +119,60 @@ def build(
     if base is None:
         raise ConfigurationError("say on which image it stands, by digest: --base IMAGE@sha256:…")
     recipe.check_base(base)
+    recipe.check_base(builder or base)
     recipe.check_python(python := python or PYTHON)
     knowledge = Knowledge.load()
     named = _named(stack, stacks, knowledge)
-    asking = wanted(named.pins, named.extras, overrides)
     config = settled(reachable(read_pip_config()), indexes, str(ca_bundle or ""))
+    config = with_indexes(config, named.indexes.values())
     pip_conf(config)  # what a container could not be told is told before anything is done
     with Engine.connect() as engine:
         cpu = _machine(knowledge, target, machine, engine.machine)
-        asked = locks.ask(named.name, asking, machine=cpu, python=python, environment=environment)
         folder = kept or work.FOLDER
+        when = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        targets = [
+            each
+            for each in knowledge.configuration.targets
+            if cpu in each.machines and each.fp4 and target in (None, each.name)
+        ]
+        sourced = fromsource.settled(
+            named,
+            fromsource.Asked(cpu, python, targets, arch_list, when, relock),
+            folder,
+            Workshop(
+                engine=engine,
+                base=builder or base,
+                config=config,
+                bundle=work.read_bundle(config.connection.ca_bundle),
+                environment=os.environ,
+                tell=_tell,
+                jobs=jobs or 0,
+            ),
+            knowledge.configuration,
+        )
+        named = sourced.named
+        asked = locks.ask(
+            named.name,
+            wanted(named.pins, named.extras, (*sourced.overrides, *overrides)),
+            machine=cpu,
+            python=python,
+            environment=environment,
+            built=sourced.hashes,
+        )
 
         def resolve() -> Lock:
             _tell(f"locking {named.name} for {cpu}, Python {python}")
-            return _resolved(asked, config)
+            return _resolved(asked, config, sourced.wheels)
 
         lock = locks.found(asked, folder / "locks", resolve, again=relock)
         made = recipe.recipe(
-            lock, stack=named.name, machine=cpu, environment=environment, python=python, base=base
+            lock,
+            stack=named.name,
+            machine=cpu,
+            environment=environment,
+            python=python,
+            base=base,
+            wheels=tuple(sorted(each.name for each in sourced.wheels.values())),
         )
         order = work.Order(
             recipe=made,
@@ -124,7 +180,8 @@ def build(
             target=target or "",
             lock=folder / "locks" / asked.filename,
             folder=folder / recipe.fingerprint(made)[:20],
-            when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            when=when,
+            wheels=tuple(sourced.wheels.values()),
         )
         report = work.ready(order, engine) or work.make(
             order, engine, knowledge, config=config, environment=os.environ, tell=_tell
@@ -145,15 +202,20 @@ def _tell(line: str) -> None:
 def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     """Find the stack, those of a file first."""
     from matrix.document import load, nearest  # noqa: PLC0415
-    from matrix.namedstack import NamedStack  # noqa: PLC0415
+    from matrix.namedstack import by_hand, by_pin  # noqa: PLC0415
     from matrix.stack import StacksFile  # noqa: PLC0415
 
     written = load(file, StacksFile).written if file else ()
-    theirs = [NamedStack(w.name, dict(w.pins), (), w.note) for w in written if w.pins]
+    try:
+        theirs = [by_hand(each) for each in written if each.pins]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
     every = (*theirs, *knowledge.stacks)
     for each in every:
         if each.name == name:
             return each
+    if pinned := by_pin(name):
+        return pinned
     raise ConfigurationError(
         f"unknown stack {name!r}{nearest(name, [each.name for each in every])}"
     )
@@ -177,7 +239,9 @@ def _machine(
     return engine
 
 
-def _resolved(asked: Ask, config: PipConfig) -> Lock:
+def _resolved(asked: Ask, config: PipConfig, built: Mapping[str, Path]) -> Lock:
     from matrix.evidence.lock import resolve  # noqa: PLC0415
 
-    return resolve(asked.wanted, machine=asked.machine, python=asked.python, config=config)
+    return resolve(
+        asked.wanted, machine=asked.machine, python=asked.python, config=config, built=built
+    )

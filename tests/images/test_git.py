@@ -91,7 +91,7 @@ def test_the_same_commits_merge_into_the_same_commit(
     texts = {file.name: file.read_text() for file in (tmp_path / "out").iterdir()}
     assert texts == {"a.txt": "two\n", "b.txt": "nine\n", "c.txt": "seven\n"}
     elsewhere = Repository(str(upstream.folder), tmp_path / "elsewhere")
-    elsewhere.have(iter((head, *pulls.values())))
+    elsewhere.have((head, *pulls.values()))
     assert elsewhere.merged(head, pulls) == merged
     assert elsewhere.tree(merged) == repository.tree(merged)
 
