@@ -30,6 +30,11 @@ _ADVICE: Final = (
 
 
 _KILLED: Final = 137
+_COMPLAINT: Final = re.compile(
+    r"(?:^|\s)(?:[\w./-]+:\d+:(?:\d+:)?|[\w./-]+\(\d+\):|ptxas|nvcc) ?(?:fatal|error|fatal error)\b|CMake Error|^FAILED: "
+)
+"""What gcc, nvcc, ptxas, CMake and ninja begin a complaint with; what follows it in a log is of other files."""
+
 _OUT_OF_MEMORY: Final = (
     "Killed signal terminated program",
     "cc1plus: out of memory",
@@ -66,7 +71,8 @@ def failed(stack: str, heard: Transcript, error: str, log: Path | None) -> Engin
 
 def unbuilt(package: str, words: Sequence[str], code: int, jobs: int, log: Path) -> EngineError:
     """Word a failed build of a wheel. Code 137 is a kill, which is the memory's end unless somebody did it."""
-    last = " / ".join(_telling(words, f"it ended with {code}"))
+    compilers = [line for line in words if _COMPLAINT.search(line)]
+    last = " / ".join(compilers[:_LAST] or _telling(words, f"it ended with {code}"))
     killed = code == _KILLED or any(sign in line for line in words for sign in _OUT_OF_MEMORY)
     told = (
         f"its machine ran out of memory with {jobs} jobs: --jobs {max(1, jobs // 2)}"

@@ -111,9 +111,9 @@ def _job(bench: _Bench, commit: Commit) -> tuple[Job, Repository]:
     needs = tuple(lock.requirement(line) for line in stated)
     torch = named.pins.get("torch", "")
     pinned = (f"torch=={torch}",) if torch and not torch.startswith("@") else ()
-    question = locks.ask(
-        f"{named.name} builds {commit.package}",
-        lock.Wanted(requirements=needs, overrides=pinned),
+    question = locks.Ask(
+        stack=f"{named.name} builds {commit.package}",
+        wanted=lock.Wanted(requirements=needs, overrides=pinned),
         machine=asked.machine,
         python=asked.python,
         environment="slim",

@@ -33,6 +33,7 @@ from matrix.wholefile import write
 
 _MANIFEST: Final = "wheel.json"
 _SOURCE: Final = "source"
+_TAIL: Final = 1 << 20
 _DEEPEST: Final = 5
 """Repositories inside repositories."""
 
@@ -196,7 +197,6 @@ def _compiled(
         writable=frozenset(_CACHES),
         network=True,
     )
-    heard = Transcript()
     with shop.engine.container(wanted) as container:
         with _packed(job, repository) as archive:
             container.put(archive)
@@ -212,14 +212,20 @@ def _compiled(
             def hear(text: str) -> None:
                 output.write(text)
                 output.flush()
-                heard.hear(text)
 
             code = container.follow(hear)
         if code:
-            raise unbuilt(job.source.package, heard.words, code, jobs, log)
+            raise unbuilt(job.source.package, _last_words(log), code, jobs, log)
         name = _brought(b"".join(container.archive("/build/wheelhouse")), part)
     shutil.copyfile(log, part / "build.log")
     return name, jobs
+
+
+def _last_words(log: Path) -> list[str]:
+    """Return the end of a log: of ten thousand lines the first of many compilers that failed is not the last one."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        return [line.strip() for line in file.read().decode(errors="replace").splitlines()]
 
 
 def _environment(job: Job, shop: Workshop, jobs: int) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import IO, Any, Final, NamedTuple, Self
 import docker
 import docker.errors
 
-from images.engine.container import OWNER, Container, Wanted
+from images.engine.container import Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
 from images.recipe import MARK, NAME
 from matrix.errors import EngineError, NotFoundError
@@ -147,7 +147,7 @@ class Engine:
     def volume(self, name: str) -> None:
         """Have a volume of ours, which is known by its label."""
         with answering():
-            self._client.volumes.create(name, labels={OWNER: NAME})
+            self._client.volumes.create(name, labels={f"{NAME}.volume": "yes"})
 
     def sweep(self, fingerprint: str) -> None:
         """Remove what a build left, finished or not, besides its image: nothing refers to it, and it may hold a login."""

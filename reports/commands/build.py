@@ -125,6 +125,8 @@ def build(
     named = _named(stack, stacks, knowledge)
     config = settled(reachable(read_pip_config()), indexes, str(ca_bundle or ""))
     config = with_indexes(config, named.indexes.values())
+    # A version stands for what is built before it has one: a bad override is told before anything is done.
+    wanted({**named.pins, **dict.fromkeys(named.sources, "0")}, named.extras, overrides)
     pip_conf(config)  # what a container could not be told is told before anything is done
     with Engine.connect() as engine:
         cpu = _machine(knowledge, target, machine, engine.machine)
