@@ -7,14 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import docker
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -28,7 +25,6 @@ pytestmark = pytest.mark.docker
 PYTHON = "3.11"
 """Of Debian 12, which the base is made of."""
 
-NAME = "nvfp4-matrix-tests"
 HOSTILE = "tiny $(touch /x) `id` \"'\\\nRUN touch /y ${HOME}"
 STACKS = f"""\
 as_released: []
@@ -41,34 +37,10 @@ written:
 Build = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Any]:
-    """The engine; without one these tests fail, for nobody asks for them by accident."""
-    client = docker.from_env()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="session")
-def base(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the digest of a Debian with a Python, made by debootstrap once for an engine: 45 to 75 s."""
-    if not engine.images.list(NAME):
-        folder = tmp_path_factory.mktemp("base")
-        made = ["debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
-        subprocess.run([*made, "bookworm", folder / "root"], check=True, stdout=subprocess.DEVNULL)
-        with tarfile.open(folder / "root.tar", "w") as archive:
-            archive.add(folder / "root", arcname=".")
-        engine.api.import_image_from_file(str(folder / "root.tar"), repository=NAME, tag="base")
-        subprocess.run(["rm", "-rf", folder], check=True)
-    digest: str = engine.images.get(f"{NAME}:base").id
-    return digest
-
-
 @pytest.fixture
-def address(engine: Any) -> str:
-    """Where containers reach this machine: the first address of the engine's bridge."""
-    (bridge,) = engine.networks.list(names=["bridge"])
-    return str(next(ip_network(bridge.attrs["IPAM"]["Config"][0]["Subnet"]).hosts()))
+def address(bridge: str) -> str:
+    """Where the shelf listens: containers have to reach it."""
+    return bridge
 
 
 @pytest.fixture
