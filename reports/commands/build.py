@@ -61,6 +61,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--kept", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Where locks and what was found are kept.",
 )  # fmt: skip
+@click.option("--push", metavar="HOST/NAME[:TAG]", help="Push it there [TAG: its fingerprint].")
+@click.option(
+    "--pull-from",
+    metavar="HOST/NAME",
+    help="Take it from there, if it is there, instead of building it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def build(
     *,
@@ -76,6 +82,8 @@ def build(
     relock: bool,
     stacks: Path | None,
     kept: Path | None,
+    push: str | None,
+    pull_from: str | None,
     as_json: bool,
 ) -> None:
     """Build an image of a stack from published wheels, and see what is in it.
@@ -90,6 +98,7 @@ def build(
     from images import locks, recipe  # noqa: PLC0415
     from images.context import pip_conf, reachable, settled  # noqa: PLC0415
     from images.engine import Engine  # noqa: PLC0415
+    from images.reference import reference  # noqa: PLC0415
     from matrix.derive import PYTHON  # noqa: PLC0415
     from matrix.evidence.lock import wanted  # noqa: PLC0415
     from matrix.evidence.pipconfig import read_pip_config  # noqa: PLC0415
@@ -100,6 +109,9 @@ def build(
         raise ConfigurationError("say on which image it stands, by digest: --base IMAGE@sha256:…")
     recipe.check_base(base)
     recipe.check_python(python := python or PYTHON)
+    for option, text in (("--push", push), ("--pull-from", pull_from)):
+        if text is not None:
+            reference(option, text, "")  # told before anything is done
     knowledge = Knowledge.load()
     named = _named(stack, stacks, knowledge)
     asking = wanted(named.pins, named.extras, overrides)
@@ -118,17 +130,24 @@ def build(
         made = recipe.recipe(
             lock, stack=named.name, machine=cpu, environment=environment, python=python, base=base
         )
+        short = recipe.fingerprint(made)[:20]
         order = work.Order(
             recipe=made,
             lead=named.lead[0],
             target=target or "",
             lock=folder / "locks" / asked.filename,
-            folder=folder / recipe.fingerprint(made)[:20],
+            folder=folder / short,
             when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            source=reference("--pull-from", pull_from, short) if pull_from else None,
         )
         report = work.ready(order, engine) or work.make(
             order, engine, knowledge, config=config, environment=os.environ, tell=_tell
         )
+        if push and report.differences:
+            _tell("not pushed: it is not what was promised")
+        elif push:
+            to = reference("--push", push, short)
+            report = work.push(order, engine, report, to, _tell)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
     else:

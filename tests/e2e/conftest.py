@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
@@ -15,6 +16,10 @@ import pytest
 from images.engine import Engine
 from matrix.errors import EngineError
 from matrix.evidence.fresh import fresh
+from tests.e2e.builds import PYTHON, STACKS, Build, Unbuilt, leftovers, told
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeWheel, Shelf
 
 RELEASE = "0.33.0"
 BASE = "nvfp4-matrix-tests"
@@ -60,3 +65,68 @@ def bridge(engine: Any) -> str:
     """Return where containers reach this machine: the first address of the engine's bridge."""
     (found,) = engine.networks.list(names=["bridge"])
     return str(next(ip_network(found.attrs["IPAM"]["Config"][0]["Subnet"]).hosts()))
+
+
+@pytest.fixture
+def index(shelf: Shelf, bridge: str, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """The shelf under a login, and without TLS."""
+    url = f"{shelf.base}/simple"
+    monkeypatch.setenv("PIP_INDEX_URL", url.replace("//", "//someone:s3cret@"))
+    monkeypatch.setenv("PIP_TRUSTED_HOST", bridge)
+    return shelf
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Path:
+    file = tmp_path / "stacks.yaml"
+    file.write_text(STACKS)
+    return file
+
+
+@pytest.fixture
+def arguments(base: str, stacks: Path, tmp_path: Path) -> list[str]:
+    command = [sys.executable, "-c", "from reports.cli import main; main()", "build"]
+    command += ["--base", base, "--python", PYTHON, "--stacks", str(stacks)]
+    return [*command, "--kept", str(tmp_path / "kept")]
+
+
+@pytest.fixture(scope="session")
+def built(engine: Any) -> Iterator[set[str]]:
+    """The names of all images that tests had built: they stay for the next test, and go with the last one."""
+    names: set[str] = set()
+    yield names
+    for name in names:
+        if engine.images.list(name):
+            engine.images.remove(name, force=True)
+
+
+@pytest.fixture
+def build(arguments: list[str], engine: Any, built: set[str], tmp_path: Path) -> Iterator[Build]:
+    """Run `build`, with nothing kept of an earlier test; of a build nothing but its image may be left."""
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*arguments, *more], capture_output=True, text=True, check=False)
+
+    before = leftovers(engine)
+    yield run
+    assert leftovers(engine) <= before
+    built |= {f"nvfp4-matrix:{folder.name}" for folder in (tmp_path / "kept").glob("*/")}
+
+
+@pytest.fixture
+def unbuilt(build: Build, engine: Any) -> Unbuilt:
+    """Build what the arguments say and remove the image: the lock is kept, and nothing else. Return what it was."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        made = told(build(*arguments, "--json"))
+        engine.images.remove(made["image"], force=True)
+        return made
+
+    return run
+
+
+@pytest.fixture
+def tiny(index: Shelf, make_wheel: MakeWheel) -> Shelf:
+    index.add(make_wheel("tiny", "1.0", {"tiny.py": b"x = 1\n"}, requires=["other>=2"]))
+    index.add(make_wheel("other", "2.5", {"other.py": b"y = 2\n"}))
+    return index
