@@ -72,8 +72,11 @@ def address(engine: Any) -> str:
 
 
 @pytest.fixture
-def index(shelf: Shelf, address: str, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    """The shelf under a login, and without TLS."""
+def index(
+    shelf: Shelf, address: str, make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
+) -> Shelf:
+    """The shelf under a login, and without TLS; it has what every lock asks for."""
+    shelf.add(make_wheel("pytest", "9.0"))
     url = f"{shelf.base}/simple"
     monkeypatch.setenv("PIP_INDEX_URL", url.replace("//", "//someone:s3cret@"))
     monkeypatch.setenv("PIP_TRUSTED_HOST", address)
@@ -149,7 +152,7 @@ def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
     schema = json.loads(schemas.path("build").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(first)
     assert first["built"] is True
-    assert first["pins"] == {"tiny": "1.0", "other": "2.5"}
+    assert first["pins"] == {"tiny": "1.0", "other": "2.5", "pytest": "9.0"}
     assert first["differences"] == []
     assert [each["package"] for each in first["audited"]] == ["tiny"]
     image = engine.images.get(first["image"])
