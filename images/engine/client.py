@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple, Self
 import docker
 import docker.errors
 
-from images.engine.container import Container, Wanted
-from images.engine.trouble import TROUBLE, said, unreachable
+from images.engine.container import OWNER, Container, Wanted
+from images.engine.trouble import TROUBLE, answering, said, unreachable
+from images.owner import dead, owner
 from images.recipe import MARK
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
@@ -43,11 +44,12 @@ class BuildFailure(Exception):  # noqa: N818 - no error of the user's yet: whoev
 
 
 class Engine:
-    """One connection to an engine; a context manager."""
+    """One connection to an engine; a context manager. `local`: whether it is of this machine, by how it is reached."""
 
-    def __init__(self, client: Any, machine: Machine) -> None:
+    def __init__(self, client: Any, machine: Machine, *, local: bool = True) -> None:
         self._client = client
         self.machine: Machine = machine
+        self.local = local
 
     @classmethod
     def connect(cls) -> Self:
@@ -64,7 +66,8 @@ class Engine:
             raise EngineError(
                 f"the Docker engine builds for {told.get('Os')}/{told.get('Arch')}; Linux on x86_64 or aarch64 is needed"
             )
-        return cls(docker.from_env(version=api, timeout=_PATIENCE), machine)
+        client = docker.from_env(version=api, timeout=_PATIENCE)
+        return cls(client, machine, local=host.startswith("unix://"))
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +148,27 @@ class Engine:
             for found in self._client.images.list(filters=mine):
                 with contextlib.suppress(docker.errors.APIError):  # another build stands on it
                     self._client.images.remove(found.id, force=True)
+
+    def clear(self) -> list[str]:
+        """Remove the containers of ours whose owner is dead, and nothing else; return their names."""
+        removed = []
+        with answering():
+            ours = self._client.containers.list(
+                all=True, filters={"label": OWNER}, ignore_removed=True
+            )
+        for each in ours:
+            whose = owner(each.labels.get(OWNER, ""))
+            if whose is None or not dead(whose, running=each.status == "running"):
+                continue
+            with contextlib.suppress(*TROUBLE):
+                each.remove(force=True, v=True)
+                removed.append(str(each.name))
+        return removed
+
+    def security(self) -> tuple[str, ...]:
+        """Return what the engine says of its own confinement, such as "name=rootless"."""
+        with answering():
+            return tuple(self._client.info().get("SecurityOptions") or ())
 
     @contextlib.contextmanager
     def container(self, wanted: Wanted) -> Iterator[Container]:

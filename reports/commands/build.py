@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from images.locks import Ask
     from matrix.evidence.lockfile import Lock
     from matrix.evidence.pipconfig import PipConfig
+    from matrix.image import ImageReport
     from matrix.knowledge import Knowledge
     from matrix.namedstack import NamedStack
 
@@ -62,7 +63,24 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Where locks and what was found are kept.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def build(
+def build(*, as_json: bool, **options: Any) -> None:
+    """Build an image of a stack from published wheels, and see what is in it.
+
+    The whole tree is locked with hashes first, and the lock is kept. An image that is there is not built again.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from reports.image import render  # noqa: PLC0415
+
+    report = image(**options)
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        click.echo(render(report), nl=False)
+    sys.exit(1 if report.differences else 0)
+
+
+def image(
     *,
     stack: str,
     base: str | None,
@@ -76,15 +94,9 @@ def build(
     relock: bool,
     stacks: Path | None,
     kept: Path | None,
-    as_json: bool,
-) -> None:
-    """Build an image of a stack from published wheels, and see what is in it.
-
-    The whole tree is locked with hashes first, and the lock is kept. An image that is there is not built again.
-    """
+) -> ImageReport:
+    """Return what is known of a stack's image, which is built where it is not there: what the options of `build` say."""
     from datetime import UTC, datetime  # noqa: PLC0415
-
-    import msgspec  # noqa: PLC0415
 
     from images import build as work  # noqa: PLC0415
     from images import locks, recipe  # noqa: PLC0415
@@ -94,7 +106,6 @@ def build(
     from matrix.evidence.lock import wanted  # noqa: PLC0415
     from matrix.evidence.pipconfig import read_pip_config  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
-    from reports.image import render  # noqa: PLC0415
 
     if base is None:
         raise ConfigurationError("say on which image it stands, by digest: --base IMAGE@sha256:…")
@@ -126,14 +137,9 @@ def build(
             folder=folder / recipe.fingerprint(made)[:20],
             when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
-        report = work.ready(order, engine) or work.make(
+        return work.ready(order, engine) or work.make(
             order, engine, knowledge, config=config, environment=os.environ, tell=_tell
         )
-    if as_json:
-        click.echo(msgspec.json.encode(report).decode())
-    else:
-        click.echo(render(report), nl=False)
-    sys.exit(1 if report.differences else 0)
 
 
 def _tell(line: str) -> None:
