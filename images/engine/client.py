@@ -14,8 +14,9 @@ import docker
 import docker.errors
 
 from images.engine import registry
-from images.engine.container import Container, Wanted
+from images.engine.container import OWNER, Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
+from images.owner import dead, owner
 from images.recipe import MARK, NAME
 from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
@@ -52,11 +53,12 @@ class BuildFailure(Exception):  # noqa: N818 - no error of the user's yet: whoev
 
 
 class Engine:
-    """One connection to an engine; a context manager."""
+    """One connection to an engine; a context manager. `local`: whether it is of this machine, by how it is reached."""
 
-    def __init__(self, client: Any, machine: Machine) -> None:
+    def __init__(self, client: Any, machine: Machine, *, local: bool = True) -> None:
         self._client = client
         self.machine: Machine = machine
+        self.local = local
 
     @classmethod
     def connect(cls) -> Self:
@@ -73,7 +75,8 @@ class Engine:
             raise EngineError(
                 f"the Docker engine builds for {told.get('Os')}/{told.get('Arch')}; Linux on x86_64 or aarch64 is needed"
             )
-        return cls(docker.from_env(version=api, timeout=_PATIENCE), machine)
+        client = docker.from_env(version=api, timeout=_PATIENCE)
+        return cls(client, machine, local=host.startswith("unix://"))
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +186,27 @@ class Engine:
             clean = 0 if left else clean + 1
             time.sleep(0 if ended and clean else _PAUSE)
         return left
+
+    def clear(self) -> list[str]:
+        """Remove the containers of ours whose owner is dead, and nothing else; return their names."""
+        removed = []
+        with answering():
+            ours = self._client.containers.list(
+                all=True, filters={"label": OWNER}, ignore_removed=True
+            )
+        for each in ours:
+            whose = owner(each.labels.get(OWNER, ""))
+            if whose is None or not dead(whose, running=each.status == "running"):
+                continue
+            with contextlib.suppress(*TROUBLE):
+                each.remove(force=True, v=True)
+                removed.append(str(each.name))
+        return removed
+
+    def security(self) -> tuple[str, ...]:
+        """Return what the engine says of its own confinement, such as "name=rootless"."""
+        with answering():
+            return tuple(self._client.info().get("SecurityOptions") or ())
 
     @contextlib.contextmanager
     def container(self, wanted: Wanted) -> Iterator[Container]:

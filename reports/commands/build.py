@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment, Machine
+from matrix.vocabulary import ENVIRONMENTS, MACHINES
 
 EXAMPLES = """\b
 Examples:
@@ -72,27 +73,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Take it from there, if it is there, instead of building it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def build(
-    *,
-    stack: str,
-    base: str | None,
-    target: str | None,
-    environment: Environment,
-    machine: Machine | None,
-    python: str | None,
-    ca_bundle: Path | None,
-    indexes: tuple[str, ...],
-    overrides: tuple[str, ...],
-    builder: str | None,
-    arch_list: str,
-    jobs: int | None,
-    relock: bool,
-    stacks: Path | None,
-    kept: Path | None,
-    push: str | None,
-    pull_from: str | None,
-    as_json: bool,
-) -> None:
+def build(*, as_json: bool, **options: Any) -> None:
     """Build an image of a stack from published wheels, and see what is in it.
 
     The whole tree is locked with hashes first, and the lock is kept. An image that is there is not built again.
@@ -102,25 +83,7 @@ def build(
     from reports.image import render  # noqa: PLC0415
     from reports.stackimage import image  # noqa: PLC0415
 
-    report = image(
-        stack=stack,
-        base=base,
-        target=target,
-        environment=environment,
-        machine=machine,
-        python=python,
-        ca_bundle=ca_bundle,
-        indexes=indexes,
-        overrides=overrides,
-        builder=builder,
-        arch_list=arch_list,
-        jobs=jobs,
-        relock=relock,
-        stacks=stacks,
-        kept=kept,
-        push=push,
-        pull_from=pull_from,
-    )
+    report = image(**options)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
     else:
