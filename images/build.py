@@ -14,7 +14,8 @@ from images.context import context, proxies
 from images.engine import BuildFailure, Engine, Image
 from images.failure import Transcript, failed
 from images.recipe import MARK, Recipe, dockerfile, fingerprint, labels, tag
-from matrix.errors import ConfigurationError, OutsideError
+from images.reference import Reference
+from matrix.errors import ConfigurationError, MatrixError, NotFoundError, OutsideError
 from matrix.evidence.pipconfig import PipConfig
 from matrix.image import ImageReport
 from matrix.knowledge import Knowledge
@@ -28,7 +29,10 @@ _LARGEST_BUNDLE: Final = 8 << 20
 
 
 class Order(NamedTuple):
-    """One image to have: its recipe, the package that it is about, and where its lock and its files lie."""
+    """One image to have: its recipe, the package that it is about, and where its lock and its files lie.
+
+    `source`: where it may be had, as its fingerprint's tag, instead of being built.
+    """
 
     recipe: Recipe
     lead: str
@@ -37,6 +41,7 @@ class Order(NamedTuple):
     folder: Path
     when: str
     wheels: tuple[Path, ...] = ()
+    source: Reference | None = None
 
 
 def ready(order: Order, engine: Engine) -> ImageReport | None:
@@ -68,7 +73,7 @@ def make(
     with alone(folder, tell):
         if found := ready(order, engine):
             return found
-        there = _there(order, engine)
+        there = _there(order, engine) or _fetched(order, engine, tell)
         built = there is None
         seconds: dict[str, float] = {}
         if there is None:
@@ -116,7 +121,7 @@ def _built(
     tell: Callable[[str], None],
 ) -> Image:
     made, folder = order.recipe, order.folder
-    base = engine.base(made.base)
+    base = engine.base(made.base, tell)
     if base.machine != made.machine:
         raise ConfigurationError(
             f"--base {made.base}: is for {base.machine}, and the engine here builds for {made.machine}"
@@ -135,6 +140,7 @@ def _built(
                 if heard.step != before:
                     tell(heard.step)
 
+            ended = False
             try:
                 with context(made, config, bundle, order.wheels) as sent:
                     engine.build(
@@ -144,11 +150,14 @@ def _built(
                         arguments=proxies(environment),
                         tell=hear,
                     )
+                ended = True
             except BuildFailure as error:
+                ended = True
                 output.write(f"{error}\n")
                 raise failed(made.stack, heard, str(error), log) from error
             finally:
-                engine.sweep(fingerprint(made))
+                for each in engine.sweep(fingerprint(made), ended=ended):
+                    tell(f"{each} is left and may hold the index's login: docker rmi -f {each}")
     except OSError as error:
         raise OutsideError(f"{log}: {error.strerror}") from error
     there = _there(order, engine)
@@ -161,6 +170,29 @@ def _there(order: Order, engine: Engine) -> Image | None:
     """Return the engine's image of the tag, if it is the one: a tag is cut short, and anyone can set one."""
     there = engine.image(tag(order.recipe))
     return there if there and there.labels.get(MARK) == fingerprint(order.recipe) else None
+
+
+def _fetched(order: Order, engine: Engine, tell: Callable[[str], None]) -> Image | None:
+    """Return the image as a registry has it; what keeps it from being had is told, and it is built."""
+    if order.source is None:
+        return None
+    tell(f"looking for it at {order.source}")
+    try:
+        engine.fetch(order.source, tag(order.recipe), tell)
+    except NotFoundError:
+        tell("it is not there; building it")
+    except MatrixError as error:
+        tell(f"{error}; building it")
+    return _there(order, engine)
+
+
+def push(
+    order: Order, engine: Engine, report: ImageReport, to: Reference, tell: Callable[[str], None]
+) -> ImageReport:
+    """Push an image that is as promised, and keep where it is. Raises EngineError for what is refused or cut off."""
+    report = msgspec.structs.replace(report, pushed=engine.push(report.id, to, tell))
+    write(order.folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
+    return report
 
 
 def _kept(order: Order) -> ImageReport | None:

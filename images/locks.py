@@ -20,6 +20,9 @@ from matrix.wholefile import write
 COMPILERS: Final = ("ninja",)
 """What `devel` has from the index, beside the stack: nvcc is the base image's."""
 
+SUITE: Final = ("pytest",)
+"""What the probes run on, beside torch: every image has it, so that nothing is installed for a run."""
+
 _ASKED: Final = re.compile(r"^# asked ([0-9a-f]{16}); glibc ([0-9.]+) or newer$", re.MULTILINE)
 
 
@@ -58,9 +61,9 @@ def ask(
     environment: Environment,
     built: Mapping[str, str] | None = None,
 ) -> Ask:
-    """Say what is to be locked; `devel` has ninja, too."""
-    if environment == "devel":
-        wanted = msgspec.structs.replace(wanted, requirements=(*wanted.requirements, *COMPILERS))
+    """Say what is to be locked: with what the probes run on, and `devel` has ninja, too."""
+    more = (*SUITE, *COMPILERS) if environment == "devel" else SUITE
+    wanted = msgspec.structs.replace(wanted, requirements=(*wanted.requirements, *more))
     return Ask(
         stack=stack,
         wanted=wanted,

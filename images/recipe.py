@@ -25,6 +25,9 @@ NAME: Final = "nvfp4-matrix"
 PREFIX: Final = "/opt/stack"
 """Where the stack's virtual environment lies in an image."""
 
+CACHE: Final = "/var/cache/stack"
+"""Where a run's volume of compiled kernels is mounted; anybody may write there."""
+
 UID: Final = 10001
 """Who an image runs as; 1000 is taken in Ubuntu's own images."""
 
@@ -167,6 +170,7 @@ def _rendered(made: Recipe, digits: str) -> str:
         base=made.base,
         python=made.python,
         uid=UID,
+        cache=CACHE,
         prefix=PREFIX,
         compiler=made.environment == "devel",
         cuda=made.cuda,

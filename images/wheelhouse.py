@@ -159,9 +159,9 @@ def have_builder(shop: Workshop, python: str) -> str:
     name, digits = builder.tag(shop.base, python), builder.fingerprint(shop.base, python)
     if image := shop.engine.image(name):
         return image.id
-    shop.engine.base(shop.base)
+    shop.engine.base(shop.base, shop.tell)
     shop.tell("making the builder: compilers on top of its base")
-    heard = Transcript()
+    heard, ended = Transcript(), False
     try:
         shop.engine.build(
             builder.context(shop.base, python),
@@ -170,10 +170,12 @@ def have_builder(shop: Workshop, python: str) -> str:
             arguments=proxies(shop.environment),
             tell=heard.hear,
         )
+        ended = True
     except BuildFailure as error:
+        ended = True
         raise failed("the builder", heard, str(error), None) from error
     finally:
-        shop.engine.sweep(digits)
+        shop.engine.sweep(digits, ended=ended)
     image = shop.engine.image(name)
     if image is None:
         raise EngineError(f"{name} was built and is not there: was it removed meanwhile?")
