@@ -31,7 +31,7 @@ _LARGEST_BUNDLE: Final = 8 << 20
 class Order(NamedTuple):
     """One image to have: its recipe, the package that it is about, and where its lock and its files lie.
 
-    `source`: where it may be had, as its fingerprint's tag, instead of being built.
+    `wheels` were built from source, `served` says for which targets. `source`: where it may be had, as its fingerprint's tag, instead of being built.
     """
 
     recipe: Recipe
@@ -41,6 +41,7 @@ class Order(NamedTuple):
     folder: Path
     when: str
     wheels: tuple[Path, ...] = ()
+    served: Mapping[str, tuple[str, ...]] | None = None
     source: Reference | None = None
 
 
@@ -82,7 +83,7 @@ def make(
             seconds["build"] = round(time.monotonic() - began, 1)
         tell("examining it: what is installed, compiled and selected")
         began = time.monotonic()
-        told = examine(engine, there.id, order.recipe, order.lead, knowledge)
+        told = examine(engine, there.id, order.recipe, order.lead, knowledge, served=order.served)
         seconds["examine"] = round(time.monotonic() - began, 1)
         made = order.recipe
         report = ImageReport(

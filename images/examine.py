@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from matrix.evidence.wheel import Wheel
 from matrix.image import Asked, AuditedPackage, Difference, asked, audited, pins_differ
 from matrix.knowledge import Knowledge
 from matrix.origin import installed as origin
+from matrix.promise import lost, nearest
 from matrix.rules import rules_digest
 from matrix.selection import question, selection
 from matrix.target import Target
@@ -44,8 +45,18 @@ class Examined(NamedTuple):
     differences: tuple[Difference, ...]
 
 
-def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Knowledge) -> Examined:
+def examine(
+    engine: Engine,
+    image: str,
+    made: Recipe,
+    lead: str,
+    knowledge: Knowledge,
+    *,
+    served: Mapping[str, Collection[str]] | None = None,
+) -> Examined:
     """List, audit and ask an image. `lead` is the package that the stack is about.
+
+    `served`: of what was built from source, the targets that it was built for, by package.
 
     Raises EngineError where the engine fails, BrokenWheelError where an installed file is not what its RECORD
     says, ToolError where vLLM is there and cannot be asked.
@@ -57,7 +68,10 @@ def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Know
     targets = [t for t in knowledge.configuration.targets if made.machine in t.machines]
     packages: list[AuditedPackage] = []
     with engine.container(Wanted(image=image)) as container:
-        for package in worth_reading(made.pins, made.machine, lead, knowledge):
+        told = served or {}
+        for package in dict.fromkeys(
+            (*worth_reading(made.pins, made.machine, lead, knowledge), *told)
+        ):
             read, differs = _audited(
                 container=container,
                 site=site,
@@ -66,6 +80,7 @@ def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Know
                 made=made,
                 targets=targets,
                 knowledge=knowledge,
+                served=told.get(package),
             )
             packages.append(read)
             differences += differs
@@ -113,8 +128,12 @@ def _audited(
     made: Recipe,
     targets: Sequence[Target],
     knowledge: Knowledge,
+    served: Collection[str] | None,
 ) -> tuple[AuditedPackage, tuple[Difference, ...]]:
-    """Read one installed package, by the rules of an audit, and hold it against the ledger's record."""
+    """Read one installed package, by the rules of an audit, and hold it against the ledger's record.
+
+    One that was built from source (`served`: for these targets) against that of the nearest release.
+    """
     known, gates = knowledge.configuration.capabilities, knowledge.configuration.gates
     folder = next((f for f in folders if canonicalize_name(f.split("-", 1)[0]) == package), None)
     if folder is None:
@@ -125,7 +144,18 @@ def _audited(
     if record and record.rules != rules_digest(package, record.version, known, gates):
         record = None
     names = [capability.name for capability in known.readable]
-    return audited(found, record, names, targets, known.pieces)
+    if served is None:
+        return audited(found, record, names, targets, known.pieces)
+    read, _ = audited(found, None, names, targets, known.pieces)
+    versions = knowledge.published.records(package)
+    releases = (
+        each for v in versions if (each := knowledge.published.record(package, v, made.machine))
+    )
+    release = nearest(releases, found.version)
+    if release is None:
+        return read, ()
+    told = lost(found, release, served, capabilities=names, targets=targets, pieces=known.pieces)
+    return msgspec.structs.replace(read, release=release.version), tuple(told)
 
 
 def _asked(

@@ -50,6 +50,11 @@ class Settled(NamedTuple):
     overrides: tuple[str, ...]
 
     @property
+    def served(self) -> dict[str, tuple[str, ...]]:
+        """The targets that each wheel was built for, by package."""
+        return {package: built.job.served for package, built in self.built.items()}
+
+    @property
     def hashes(self) -> dict[str, str]:
         """The hash of each wheel, by package."""
         return {package: built.sha256 for package, built in self.built.items()}
@@ -163,7 +168,9 @@ def _arches(bench: _Bench, commit: Commit, repository: Repository) -> Chosen:
     made = chosen(read, bench.cuda, bench.asked.targets, bench.asked.arch_list)
     missing = [target.name for target in bench.asked.targets if target not in made.served]
     if missing:
-        bench.shop.tell(f"{commit.package}: with CUDA {bench.cuda} no FP4 kernels for {', '.join(missing)}")
+        bench.shop.tell(
+            f"{commit.package}: with CUDA {bench.cuda} no FP4 kernels for {', '.join(missing)}"
+        )
     return made
 
 

@@ -189,8 +189,6 @@ def _compiled(
     memory, processors = shop.engine.size()
     jobs = shop.jobs or builder.jobs(memory, processors)
     log = part.parent / "build.log"
-    for name in _CACHES.values():
-        shop.engine.volume(name)
     wanted = Wanted(
         image=image,
         command=("sh", "/build/build.sh"),

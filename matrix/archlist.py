@@ -40,35 +40,48 @@ def chosen(rules: Rules | None, cuda: str, targets: Sequence[Target], by_hand: s
     ConfigurationError where no list serves any of them, and for one by hand that would lose a target that ours serves.
     """
     ours = _ours(rules, cuda, targets)
+    if not ours.served:
+        names = ", ".join(target.name for target in targets)
+        raise ConfigurationError(
+            f"no list of architectures makes this source hold FP4 kernels for {names} with CUDA {cuda}: take a "
+            "--builder with another CUDA, another --target, or another commit"
+        )
     if not by_hand:
-        if not ours.served:
-            names = ", ".join(target.name for target in targets)
-            raise ConfigurationError(
-                f"no list of architectures makes this source hold FP4 kernels for {names} with CUDA {cuda}: take a "
-                "--builder with another CUDA, another --target, or another commit"
-            )
         return ours
     archs = tuple(each for each in re.split(r"[;\s]+", by_hand) if each)
     wrong = [each for each in archs if not _ENTRY.fullmatch(each)]
     if wrong or not archs:
-        raise ConfigurationError(f"--arch-list {by_hand[:60]!r}: write it as {';'.join(ours.archs) or '12.0'}")
+        raise ConfigurationError(
+            f"--arch-list {by_hand[:60]!r}: write it as {';'.join(ours.archs) or '12.0'}"
+        )
     told = _served(rules, cuda, archs, targets)
     lost = [target.name for target in ours.served if target not in told.served]
     if lost or any(each.endswith("+PTX") for each in archs):
-        why = f"the FP4 kernels for {', '.join(lost)} would be lost" if lost else "+PTX is dropped for FP4 kernels"
-        raise ConfigurationError(f"--arch-list {by_hand}: {why}; with CUDA {cuda} write it as {';'.join(ours.archs)}")
+        why = (
+            f"the FP4 kernels for {', '.join(lost)} would be lost"
+            if lost
+            else "+PTX is dropped for FP4 kernels"
+        )
+        raise ConfigurationError(
+            f"--arch-list {by_hand}: {why}; with CUDA {cuda} write it as {';'.join(ours.archs)}"
+        )
     return told
 
 
 def _ours(rules: Rules | None, cuda: str, targets: Sequence[Target]) -> Chosen:
     known = [target for target in targets if Version(target.first_cuda) <= Version(cuda)]
     options = [
-        [(arch,) for arch in _spellings(target, rules) if target in _served(rules, cuda, (arch,), [target]).served]
+        [
+            (arch,)
+            for arch in _spellings(target, rules)
+            if target in _served(rules, cuda, (arch,), [target]).served
+        ]
         for target in known
     ]
     best = Chosen((), (), ())
-    for pick in itertools.product(*(each for each in options if each)):
-        archs = tuple(sorted({arch for one in pick for arch in one}, key=_order))
+    picks = itertools.product(*(each for each in options if each))
+    for pick in dict.fromkeys(frozenset(arch for one in pick for arch in one) for pick in picks):
+        archs = tuple(sorted(pick, key=_order))
         made = _served(rules, cuda, archs, known)
         if _rank(made) < _rank(best):
             best = made
@@ -94,7 +107,9 @@ def _spellings(target: Target, rules: Rules | None) -> Iterator[str]:
 def _served(
     rules: Rules | None, cuda: str, archs: tuple[str, ...], targets: Sequence[Target]
 ) -> Chosen:
-    names = kept(rules, cuda, archs) if rules else tuple(each.removesuffix("+PTX") for each in archs)
+    names = (
+        kept(rules, cuda, archs) if rules else tuple(each.removesuffix("+PTX") for each in archs)
+    )
     images = tuple(f"sm_{each.replace('.', '')}" for each in names)
     usable = [each for each in images if holds_fp4(each) and _compiles(each, cuda, targets)]
     served = tuple(t for t in targets if any(loadable(each, t.capability) for each in usable))

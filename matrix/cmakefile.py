@@ -8,7 +8,7 @@ are in the source releases 0.10.2 to 0.33.0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from packaging.version import Version
@@ -64,7 +64,9 @@ def rules(lists: str, functions: str) -> Rules | None:
     for command, argument, under in _commands(lists[:_LARGEST]):
         if command == "set" and (found := _SUPPORTED.fullmatch(argument)):
             supported.append(Listed(_archs(found[1]), under))
-        elif command == "cuda_archs_loose_intersection" and (found := _INTERSECTION.fullmatch(argument)):
+        elif command == "cuda_archs_loose_intersection" and (
+            found := _INTERSECTION.fullmatch(argument)
+        ):
             groups.append(Listed(_archs(found[2]), under, found[1]))
         elif command == "if":
             for each in groups:
@@ -79,7 +81,7 @@ def rules(lists: str, functions: str) -> Rules | None:
         families='"${_base}a" IN_LIST' in functions,
         first='"${_base}" IN_LIST _TGT_CUDA_ARCHS' in functions,
         clears='"${_base}a" "${_base}f")' in functions,
-        keeps_f='arch=compute_\\([0-9]+[af]?\\)' in functions,
+        keeps_f="arch=compute_\\([0-9]+[af]?\\)" in functions,
     )
 
 
@@ -101,50 +103,73 @@ def kept(rule: Rules, cuda: str, asked: tuple[str, ...]) -> tuple[str, ...]:
 
 def intersection(rule: Rules, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[str, ...]:
     """Do what `cuda_archs_loose_intersection` of the source does; PTX of a group's own list is left out."""
-    mine = list(dict.fromkeys(each.removesuffix("+PTX") for each in source))
-    theirs, found = list(target), []
-
-    def take(arch: str) -> None:
-        found.append(arch)
-        _drop(theirs, arch)
-
-    special = [each for each in mine if each[-1] in "af"]
-    plain = sorted((each for each in mine if each[-1] not in "af"), key=_order)
-    exact = [each for each in special if each[:-1] in (theirs if rule.first else target)]
-    if rule.first:
-        for each in list(exact):
-            if each[:-1] in theirs:
-                found.append(each)
-                base = each[:-1]
-                _drop(theirs, base, *((f"{base}a", f"{base}f") if rule.clears else ()))
-            else:
-                exact.remove(each)
-    for each in special:
-        base = each[:-1]
-        if each in exact:
-            if not rule.first:
-                found.append(each)
-                _drop(theirs, base)
-        elif rule.families and f"{base}a" in theirs:
-            take(f"{base}a")
-        elif rule.families and f"{base}f" in theirs:
-            take(f"{base}f")
-        elif rule.families and each.endswith("f"):
-            same = (other for other in theirs if _major(other) == _major(base))
-            if (other := next(same, None)) is not None:
-                take(other)
+    match = _Match(rule, source, target)
+    match.suffixed()
     if rule.families:
-        for other in list(theirs):
+        match.kept()
+    match.below()
+    return tuple(dict.fromkeys(match.found))
+
+
+class _Match:
+    """One call of the function, step by step. `theirs` are those asked for that nothing was found for yet."""
+
+    def __init__(self, rule: Rules, source: tuple[str, ...], target: tuple[str, ...]) -> None:
+        mine = list(dict.fromkeys(each.removesuffix("+PTX") for each in source))
+        self.rule = rule
+        self.asked = target
+        self.theirs = list(target)
+        self.special = [each for each in mine if each[-1] in "af"]
+        self.plain = sorted((each for each in mine if each[-1] not in "af"), key=_order)
+        self.found: list[str] = []
+
+    def suffixed(self) -> None:
+        """Match what the source has with a suffix: the same number plainly, else with another suffix, else its family."""
+        waiting = self.special
+        if self.rule.first:
+            waiting = [each for each in self.special if not self._exactly(each, self.theirs)]
+        for each in waiting:
+            if self.rule.first or not self._exactly(each, self.asked):
+                self._loosely(each)
+
+    def _exactly(self, each: str, archs: Sequence[str]) -> bool:
+        base = each[:-1]
+        if base not in archs:
+            return False
+        self.found.append(each)
+        _drop(self.theirs, base, *((f"{base}a", f"{base}f") if self.rule.clears else ()))
+        return True
+
+    def _loosely(self, each: str) -> None:
+        if not self.rule.families:
+            return
+        base = each[:-1]
+        family = [other for other in self.theirs if _major(other) == _major(base)]
+        others = [f"{base}a", f"{base}f", *(family if each.endswith("f") else ())]
+        other = next((other for other in others if other in self.theirs), None)
+        if other is not None:
+            self.found.append(other)
+            _drop(self.theirs, other)
+
+    def kept(self) -> None:
+        """Keep a suffix that was asked for where the source has the number without one."""
+        for other in list(self.theirs):
             base = other[:-1]
-            if other[-1] in "af" and base in plain:
-                take(other)
-                if not rule.clears or base not in theirs:
-                    _drop(plain, base)
-    for other in theirs:
-        below = [each for each in plain if _order(each) <= _order(other) and _major(each) == _major(other)]
-        if below:
-            found.append(below[-1])
-    return tuple(dict.fromkeys(found))
+            if other[-1] in "af" and base in self.plain:
+                self.found.append(other)
+                _drop(self.theirs, other)
+                if not self.rule.clears or base not in self.theirs:
+                    _drop(self.plain, base)
+
+    def below(self) -> None:
+        """Take for each that is left the highest of the same major version that is not higher."""
+        for other in self.theirs:
+            lower = [
+                each
+                for each in self.plain
+                if _order(each) <= _order(other) and _major(each) == _major(other)
+            ]
+            self.found += lower[-1:]
 
 
 def _commands(text: str) -> Iterator[tuple[str, str, tuple[Condition, ...]]]:
@@ -169,7 +194,11 @@ def _commands(text: str) -> Iterator[tuple[str, str, tuple[Condition, ...]]]:
 
 
 def _hold(under: tuple[Condition, ...], cuda: str) -> bool:
-    return all(_holds(condition.text, cuda) is condition.holds for condition in under if _is_told(condition))
+    return all(
+        _holds(condition.text, cuda) is condition.holds
+        for condition in under
+        if _is_told(condition)
+    )
 
 
 def _is_told(condition: Condition) -> bool:
@@ -190,7 +219,9 @@ def _holds(text: str, cuda: str) -> bool:
 
 
 def _archs(text: str) -> tuple[str, ...]:
-    return tuple(each for each in text.split(";") if re.fullmatch(r"[0-9]{1,2}\.[0-9][af]?(\+PTX)?", each))
+    return tuple(
+        each for each in text.split(";") if re.fullmatch(r"[0-9]{1,2}\.[0-9][af]?(\+PTX)?", each)
+    )
 
 
 def _order(arch: str) -> tuple[int, int]:

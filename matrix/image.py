@@ -34,12 +34,14 @@ class Difference(Model, frozen=True, kw_only=True):
 class AuditedPackage(Model, frozen=True, kw_only=True):
     """One installed package that was read: what is compiled, by capability and target.
 
-    `promised`: whether the ledger has a record of that release, by today's rules, to hold it against.
+    `promised`: whether the ledger has a record of that release, by today's rules, to hold it against. `release`: the
+    nearest one that a package built from source is held against, "" for any other and where there is none.
     """
 
     package: str
     version: str
     promised: bool
+    release: str = ""
     compiled: dict[str, dict[str, Compiled]]
 
 

@@ -52,6 +52,8 @@ def _lines(made: ImageReport) -> Iterator[str]:
 
 def _audited(package: AuditedPackage, wanted: str) -> Iterator[str]:
     against = "against the ledger" if package.promised else "no record to hold it against"
+    if package.release:
+        against = f"built from source; against the ledger's {package.release}"
     if {*_lamps(package)} == {"no"}:
         yield f"compiled, {package.package} {package.version}: no FP4 kernel on any target ({against})"
         return

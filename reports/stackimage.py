@@ -127,6 +127,7 @@ def image(
             folder=folder / short,
             when=when,
             wheels=tuple(sourced.wheels.values()),
+            served=sourced.served,
             source=reference("--pull-from", pull_from, short) if pull_from else None,
         )
         report = work.ready(order, engine) or work.make(

@@ -17,7 +17,7 @@ from images.engine import registry
 from images.engine.container import OWNER, Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
 from images.owner import dead, owner
-from images.recipe import MARK, NAME
+from images.recipe import MARK
 from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
@@ -160,11 +160,6 @@ class Engine:
         with answering():
             told = self._client.info()
             return int(told["MemTotal"]), int(told["NCPU"])
-
-    def volume(self, name: str) -> None:
-        """Have a volume of ours, which is known by its label."""
-        with answering():
-            self._client.volumes.create(name, labels={f"{NAME}.volume": "yes"})
 
     def sweep(self, fingerprint: str, *, ended: bool) -> tuple[str, ...]:
         """Remove what a build left, besides its image: nothing refers to it, and it may hold a login. Return what stays.
