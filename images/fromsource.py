@@ -68,6 +68,8 @@ def settled(
     Raises what `sources.kept`, `lock.resolve` and `wheelhouse.make` raise.
     """
     if not named.sources:
+        if asked.arch_list:
+            raise ConfigurationError(f"--arch-list: nothing of {named.name} is built from source")
         return Settled(named, {}, {}, ())
     repositories = {p: configuration.upstream(p).repository for p in named.sources}
     found = sources.kept(

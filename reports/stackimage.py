@@ -154,10 +154,7 @@ def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     from matrix.stack import StacksFile  # noqa: PLC0415
 
     written = load(file, StacksFile).written if file else ()
-    try:
-        theirs = [by_hand(each) for each in written if each.pins]
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from error
+    theirs = [by_hand(each, str(file)) for each in written if each.pins]
     every = (*theirs, *knowledge.stacks)
     for each in every:
         if each.name == name:

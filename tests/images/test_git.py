@@ -151,6 +151,7 @@ def test_a_name_that_git_would_obey_is_refused(
         "relative/folder",
         "git://host/x",
         "https://host/a b",
+        "https://user:token@host/x",
         "ssh://-oProxyCommand=touch/x y",
         "/no/such/folder",
     ],
@@ -234,7 +235,7 @@ def test_contents_are_brought_as_they_are_needed(upstream: Upstream, tmp_path: P
         "c.txt",
         "d.txt",
     }
-    (kept,) = (tmp_path / "partial").iterdir()
+    (kept,) = (tmp_path / "partial").glob("*.git")
     listed = [
         "git",
         f"--git-dir={kept}",
