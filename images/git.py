@@ -44,12 +44,12 @@ class Repository:
     def __init__(self, url: str, folder: Path) -> None:
         """Take a URL or an absolute folder. Raises ConfigurationError for what is neither."""
         self.url = url
-        self._local = Path(url).is_absolute()
-        if not self._local and not (_URL.fullmatch(url) or _SCP.fullmatch(url)):
+        self.local = Path(url).is_absolute()
+        if not self.local and not (_URL.fullmatch(url) or _SCP.fullmatch(url)):
             raise ConfigurationError(
                 f"{shown(url)!r}: is no repository: name https://… without a login, ssh://…, user@host:path or an absolute folder"
             )
-        if self._local and not Path(url).is_dir():
+        if self.local and not Path(url).is_dir():
             raise ConfigurationError(f"{shown(url)}: no such folder with a git repository")
         self.folder = folder
         self._folder = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:20]}.git"
@@ -97,6 +97,11 @@ class Repository:
         for commit in commits:
             if not self.has(commit):
                 self._fetch(commit)
+
+    def only(self, commit: str) -> None:
+        """Bring one commit without its history, where it is not here."""
+        if not self.has(commit):
+            self._fetched(commit, "--depth=1", "--no-tags")
 
     def text(self, commit: str, path: str) -> str:
         """Return a file of a commit, "" where it has none of that name."""
@@ -161,10 +166,11 @@ class Repository:
             for line in listed
             if line.startswith("160000 ")
         }
-        if not commits or not (folder / ".gitmodules").is_file():
+        stated = folder / ".gitmodules"
+        if not commits or stated.is_symlink() or not stated.is_file():
             return
-        stated = self._git("config", "--file", str(folder / ".gitmodules"), "--null", "--list")
-        entries = dict(line.split("\n", 1) for line in stated.split("\0") if "\n" in line)
+        told = self._git("config", "--file", str(stated), "--null", "--list")
+        entries = dict(line.split("\n", 1) for line in told.split("\0") if "\n" in line)
         for name, path in entries.items():
             if name.endswith(".path") and path in commits:
                 url = entries.get(f"{name.removesuffix('.path')}.url", "")
@@ -210,13 +216,15 @@ class Repository:
 
     def _fetch(self, wanted: str) -> None:
         """Bring a name or whole commit with its history, or every branch where it is ""."""
-        specs = (f"+{wanted}",) if wanted else ("+refs/heads/*:refs/heads/*",)
         # History without contents: those are brought as files are laid out or merged.
         more = ("--filter=blob:none", "--tags", "--force")
+        self._fetched(f"+{wanted}" if wanted else "+refs/heads/*:refs/heads/*", *more)
+
+    def _fetched(self, spec: str, *more: str) -> None:
         with alone(
             self._folder.with_suffix(".fetching"), lambda _: None
-        ):  # names are held while they are set
-            self._git("fetch", "--quiet", *more, "--end-of-options", self.url, *specs, asks=True)
+        ):  # names are locked while they are set
+            self._git("fetch", "--quiet", *more, "--end-of-options", self.url, spec, asks=True)
 
     def _parsed(self, commit: str, ref: str) -> str:
         found = self._perhaps("rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")
@@ -254,7 +262,7 @@ class Repository:
         """Run git on the copy. `asks`: the repository is asked, with the user's own settings (proxy, login)."""
         self._made()
         whole = (f"--git-dir={self._folder}", *arguments)
-        return run(whole, local=self._local, asks=asks, told=told, more=more or {})
+        return run(whole, local=self.local, asks=asks, told=told, more=more or {})
 
     def _made(self) -> None:
         """Make the bare copy; what it lacks it may ask the repository for."""

@@ -18,6 +18,7 @@ import msgspec
 
 from images import builder
 from images.alone import alone
+from images.checkout import laid_out
 from images.context import CA_BUNDLE, pip_conf, proxies, tarred
 from images.engine import BuildFailure, Engine, Wanted
 from images.failure import Transcript, failed, unbuilt
@@ -34,8 +35,6 @@ from matrix.wholefile import write
 _MANIFEST: Final = "wheel.json"
 _SOURCE: Final = "source"
 _TAIL: Final = 1 << 20
-_DEEPEST: Final = 5
-"""Repositories inside repositories."""
 
 _CACHES: Final = {"/cache/ccache": f"{NAME}-ccache", "/cache/pip": f"{NAME}-pip"}
 """Volumes of the engine, by where they are in a builder."""
@@ -257,23 +256,11 @@ def _packed(job: Job, repository: Repository) -> Iterator[IO[bytes]]:
     """Yield a tar of the source with its submodules, each at the commit that the one above names."""
     with TemporaryDirectory(prefix="nvfp4-matrix-") as folder, TemporaryFile() as archive:
         root = Path(folder) / _SOURCE
-        _laid_out(repository, job.source.merged, root, 0)
+        laid_out(repository, job.source.merged, root)
         with tarfile.open(fileobj=archive, mode="w") as output:
             output.add(root, arcname=f"build/{_SOURCE}", filter=_plain)
         archive.seek(0)
         yield archive
-
-
-def _laid_out(repository: Repository, commit: str, place: Path, depth: int) -> None:
-    for inside in repository.laid_out(commit, place):
-        below = place / inside.path
-        if depth >= _DEEPEST or not below.resolve().is_relative_to(place.resolve()):
-            raise OutsideError(
-                f"{repository.url}: has a submodule at {inside.path!r}, too deep or outside"
-            )
-        other = Repository(inside.url, repository.folder)
-        other.have((inside.commit,))
-        _laid_out(other, inside.commit, below, depth + 1)
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -42,18 +42,15 @@ class NamedStack:
         return {name: source for name, source in held.items() if isinstance(source, Source)}
 
 
-def by_hand(written: WrittenStack, file: str = "") -> NamedStack:
+def by_hand(written: WrittenStack) -> NamedStack:
     """Return a stack that somebody wrote. Raises ConfigurationError for a pin that is none."""
-    where = f"{file}: " if file else ""
     pins: dict[str, str] = {}
     indexes: dict[str, str] = {}
     for package, text in written.pins.items():
         try:
             held = pin.read(text)
         except ValueError as error:
-            raise ConfigurationError(
-                f"{where}stack {written.name!r} pins {package}: {error}"
-            ) from error
+            raise ConfigurationError(f"stack {written.name!r} pins {package}: {error}") from error
         pins[package] = held.version if isinstance(held, Release) else pin.written(held)
         if isinstance(held, Release) and held.index:
             indexes[package] = held.index
