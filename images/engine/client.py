@@ -39,12 +39,13 @@ _LOOKS: Final = 3
 
 
 class Image(NamedTuple):
-    """An image that the engine has: `id` is "sha256:…", `size` in bytes."""
+    """An image that the engine has: `id` is "sha256:…", `size` in bytes, `created` as the engine writes it, UTC."""
 
     id: str
     size: int
     labels: dict[str, str]
     machine: str
+    created: str
 
 
 class BuildFailure(Exception):  # noqa: N818 - no error of the user's yet: whoever asked words it
@@ -91,7 +92,8 @@ class Engine:
             raise EngineError(said(error)) from error
         labels = (found.attrs.get("Config") or {}).get("Labels") or {}
         machine = found.attrs.get("Architecture", "")
-        return Image(found.id, found.attrs["Size"], labels, _MACHINES.get(machine, machine))
+        cpu, created = _MACHINES.get(machine, machine), found.attrs["Created"]
+        return Image(found.id, found.attrs["Size"], labels, cpu, created)
 
     def base(self, name: str, tell: Callable[[str], None]) -> Image:
         """Return a base by its digest; one that is not here is pulled.
