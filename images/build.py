@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from images.alone import alone
 from images.context import context, proxies
 from images.engine import BuildFailure, Engine, Image
 from images.failure import Transcript, failed
@@ -41,6 +40,7 @@ class Order(NamedTuple):
     lock: Path
     folder: Path
     when: str
+    wheels: tuple[Path, ...] = ()
     source: Reference | None = None
 
 
@@ -72,7 +72,7 @@ def make(
     from images.sbom import sbom  # noqa: PLC0415
 
     folder = order.folder
-    with _alone(folder, tell):
+    with alone(folder, tell):
         if found := ready(order, engine):
             return found
         there = _there(order, engine) or _fetched(order, engine, tell)
@@ -129,7 +129,7 @@ def _built(
         raise ConfigurationError(
             f"--base {made.base}: is for {base.machine}, and the engine here builds for {made.machine}"
         )
-    sent = context(made, config, _bundle(config.connection.ca_bundle))
+    bundle = read_bundle(config.connection.ca_bundle)
     write(folder / "Dockerfile", dockerfile(made).encode())
     write(folder / "lock.txt", ("\n".join(made.lock) + "\n").encode())
     heard, log = Transcript(), folder / "build.log"
@@ -145,10 +145,14 @@ def _built(
 
             ended = False
             try:
-                arguments = proxies(environment)
-                engine.build(
-                    sent, tag=tag(made), labels=labels(made), arguments=arguments, tell=hear
-                )
+                with context(made, config, bundle, order.wheels) as sent:
+                    engine.build(
+                        sent,
+                        tag=tag(made),
+                        labels=labels(made),
+                        arguments=proxies(environment),
+                        tell=hear,
+                    )
                 ended = True
             except BuildFailure as error:
                 ended = True
@@ -201,7 +205,7 @@ def _kept(order: Order) -> ImageReport | None:
         return None  # it is examined again
 
 
-def _bundle(path: str) -> bytes:
+def read_bundle(path: str) -> bytes:
     """Read the CA bundle. Raises ConfigurationError for what is none."""
     if not path:
         return b""
@@ -213,20 +217,3 @@ def _bundle(path: str) -> bytes:
     if b"-----BEGIN" not in text or len(text) > _LARGEST_BUNDLE:
         raise ConfigurationError(f"{path}: is no bundle of certificates in PEM form")
     return text
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the image's folder, so that nobody else builds the same meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise OutsideError(f"{folder}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("another build of the same image is running; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

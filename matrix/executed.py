@@ -10,6 +10,7 @@ import msgspec
 from matrix.cell import Cell, Item, StackSummary
 from matrix.proberun import ProbeRun
 from matrix.result import Result
+from matrix.standing import usual
 from matrix.verdict import Judgement, Status, verdict
 from matrix.vocabulary import Environment, Machine, Mark, Reason
 
@@ -97,6 +98,11 @@ class Executed:
             )
             for name in sorted(machines)
         )
+
+    @property
+    def usual(self) -> dict[tuple[str, str], float]:
+        """How many seconds a run takes, by target and capability."""
+        return usual(result for results in self._by_spot.values() for result in results)
 
     def light(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         """Give each cell what ran on it; without results it stays what it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from matrix.cell import Cell, Report
@@ -17,17 +17,22 @@ INCOMPLETE: Final[tuple[Verdict, ...]] = ("broken", "unavailable")
 class Job(Model, frozen=True, kw_only=True):
     """What one GPU runner gets: one stack on one target in one machine.
 
-    `cells`: the capabilities to probe, by environment; an environment without any is left out.
+    `cells`: the capabilities to probe, by environment; an environment without any is left out. `seconds`: what they
+    usually take on a GPU, as far as earlier runs tell; 0.0 where none does.
     """
 
     stack: str
     target: str
     machine: Machine
     cells: dict[Environment, tuple[str, ...]]
+    seconds: float = 0.0
 
 
 class Pruned(Model, frozen=True, kw_only=True):
-    """One cell that is not sent to a GPU runner, with the verdict and the reason that say why."""
+    """One cell that is not sent to a GPU runner, with the verdict and the reason that say why.
+
+    `seconds`: what it usually takes on a GPU, 0.0 where no earlier run tells.
+    """
 
     stack: str
     target: str
@@ -36,6 +41,7 @@ class Pruned(Model, frozen=True, kw_only=True):
     capability: str
     verdict: Verdict
     reason: Reason
+    seconds: float = 0.0
 
 
 class Plan(Model, frozen=True, kw_only=True):
@@ -45,14 +51,21 @@ class Plan(Model, frozen=True, kw_only=True):
     pruned: tuple[Pruned, ...]
 
 
-def plan(report: Report, *, controls: Collection[str] = ()) -> Plan:
+def plan(
+    report: Report,
+    *,
+    controls: Collection[str] = (),
+    usual: Mapping[tuple[str, str], float] | None = None,
+) -> Plan:
     """Make jobs of `report`'s cells. Time is linear in their number; their order does not matter.
 
     A cell whose path is known to be incomplete is pruned. One that a probe found broken is not: that is
     no missing piece, and another driver may change it. `controls` are targets without FP4 hardware: no
     native path is complete there, and what a probe measures is the fallback, so that a cell is pruned
-    only where the stack cannot be loaded at all. A job whose every cell is pruned is no job.
+    only where the stack cannot be loaded at all. A job whose every cell is pruned is no job. `usual`: seconds by
+    target and capability (`matrix.standing.usual`).
     """
+    usual = usual or {}
     groups: dict[tuple[str, str, Machine], list[Cell]] = {}
     for cell in report.cells:
         groups.setdefault((cell.stack, cell.target, cell.machine), []).append(cell)
@@ -71,14 +84,16 @@ def plan(report: Report, *, controls: Collection[str] = ()) -> Plan:
     pruned: list[Pruned] = []
     for stack, target, machine in order:
         cells: dict[Environment, list[str]] = {}
+        spent = 0.0
         for cell in sorted(groups[stack, target, machine], key=_place):
             if _worthwhile(cell, control=target in controls):
                 cells.setdefault(cell.environment, []).append(cell.capability)
+                spent += usual.get((target, cell.capability), 0.0)
             else:
-                pruned.append(_pruned(cell))
+                pruned.append(_pruned(cell, usual.get((target, cell.capability), 0.0)))
         if cells:
             told = {environment: tuple(names) for environment, names in cells.items()}
-            jobs.append(Job(stack=stack, target=target, machine=machine, cells=told))
+            jobs.append(Job(stack=stack, target=target, machine=machine, cells=told, seconds=spent))
     return Plan(jobs=tuple(jobs), pruned=tuple(pruned))
 
 
@@ -102,7 +117,7 @@ def _worthwhile(cell: Cell, *, control: bool) -> bool:
     return control and cell.reason not in NOT_LOADABLE
 
 
-def _pruned(cell: Cell) -> Pruned:
+def _pruned(cell: Cell, seconds: float) -> Pruned:
     return Pruned(
         stack=cell.stack,
         target=cell.target,
@@ -111,4 +126,5 @@ def _pruned(cell: Cell) -> Pruned:
         capability=cell.capability,
         verdict=cell.verdict,
         reason=cell.reason,
+        seconds=seconds,
     )

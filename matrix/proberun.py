@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from matrix.model import Model
 from matrix.result import Probe, Result
 from matrix.target import RunTarget
-from matrix.vocabulary import Environment, Machine
+from matrix.vocabulary import Environment, Machine, Reason
+
+ATTEMPTS: Final = 2
+"""How often a check is run whose container or machine was lost meanwhile: it may be what takes it along."""
+
+_LOST: Final[frozenset[Reason]] = frozenset({"killed", "runner_lost"})
 
 
 class Planned(Model, frozen=True, kw_only=True):
@@ -42,10 +47,21 @@ class Conditions(Model, frozen=True, kw_only=True):
     variables: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
+class Skipped(Model, frozen=True, kw_only=True):
+    """A capability that a run left out: why it cannot work, or the earlier `run` that holds, and the seconds that its checks took."""
+
+    capability: str
+    checks: int
+    why: str = ""
+    run: str = ""
+    seconds: float = 0.0
+
+
 class ProbeRun(Model, frozen=True, kw_only=True):
     """The line that opens a probe run's file; the results follow it. Place and run as in `Result`.
 
-    `record` tells it from a result. `subject`: the adapter of the suite that was used.
+    `record` tells it from a result. `subject`: the adapter of the suite that was used. `image`: what it ran in, "" for an interpreter of the machine.
+    `question`: digits over all that decides what a check asks. `skipped`: what it left out, and is not planned.
     """
 
     record: Literal["run"]
@@ -57,6 +73,9 @@ class ProbeRun(Model, frozen=True, kw_only=True):
     when: str
     subject: str
     planned: tuple[Planned, ...]
+    image: str = ""
+    question: str = ""
+    skipped: tuple[Skipped, ...] = ()
     conditions: Conditions
 
 
@@ -67,10 +86,38 @@ class Identity(NamedTuple):
     backend: str
     load: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """One word for it, as the suite has it: `correctness.gemm[cutlass-m=128-n=256]`."""
+        return f"{self.probe}[{'-'.join((self.backend, *self.load))}]"
+
 
 def identity(check: Planned | Result) -> Identity:
     """Return what a planned check and its result have in common."""
     return Identity(check.probe.name, check.backend, check.load)
+
+
+def settled(results: Iterable[Result]) -> frozenset[Identity]:
+    """Return the checks of one run that are not run again when it goes on: all that came back, and what was lost too often."""
+    lost: dict[Identity, int] = {}
+    done: set[Identity] = set()
+    for result in results:
+        if result.status == "error" and result.reason in _LOST:
+            lost[identity(result)] = lost.get(identity(result), 0) + 1
+        else:
+            done.add(identity(result))
+    return frozenset(done | {each for each, count in lost.items() if count >= ATTEMPTS})
+
+
+def last_words(results: Iterable[Result]) -> tuple[Result, ...]:
+    """Leave out an error where the same check of the same run said something else later: it was run once more."""
+    every = list(results)
+    last = {(result.run, identity(result)): place for place, result in enumerate(every)}
+    return tuple(
+        result
+        for place, result in enumerate(every)
+        if result.status != "error" or last[result.run, identity(result)] == place
+    )
 
 
 def missing(run: ProbeRun, results: Iterable[Result]) -> Iterator[Result]:

@@ -26,6 +26,7 @@ from matrix.pins import Choice
 from matrix.plan import Pruned
 from matrix.proberun import ProbeRun
 from matrix.published import Listing
+from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
 from matrix.stack import StacksFile
@@ -74,7 +75,8 @@ class Audit(Model, frozen=True, kw_only=True):
 class PlannedJob(Model, frozen=True, kw_only=True):
     """One job of a GitHub matrix: `cells` are the capabilities to probe, by environment.
 
-    `runs_on`: the labels of the runner that it needs.
+    `runs_on`: the labels of the runner that it needs. `seconds`: what it usually takes on a GPU, 0.0 where no earlier
+    run tells.
     """
 
     stack: str
@@ -84,6 +86,7 @@ class PlannedJob(Model, frozen=True, kw_only=True):
     capabilities: tuple[str, ...]
     cells: dict[Environment, tuple[str, ...]]
     runs_on: tuple[str, ...]
+    seconds: float
 
 
 class PlanOutput(Model, frozen=True, kw_only=True):
@@ -101,6 +104,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "defects": DefectsFile,
     "stacks": StacksFile,
     "drivers": DriversFile,
+    "repositories": RepositoriesFile,
 }
 """The data files, by name without `.yaml`."""
 

@@ -53,6 +53,11 @@ class Case:
         """One word for the case, without spaces: `cutlass-m=128-n=256`."""
         return "-".join((self.backend, *self.loads))
 
+    @property
+    def identity(self) -> str:
+        """What makes it one of a run: `correctness.gemm[cutlass-m=128-n=256]`."""
+        return f"{self.probe}[{self.name}]"
+
     def seed(self, base: int = 0) -> int:
         """Return the seed of the inputs: of the operation and load, not of the backend or the target.
 

@@ -37,9 +37,13 @@ def place(request: Request) -> dict[str, str]:
 
 
 def opening(
-    request: Request, planned: Sequence[tuple[Case, str]], conditions: Mapping[str, Any]
+    request: Request,
+    planned: Sequence[tuple[Case, str]],
+    conditions: Mapping[str, Any],
+    *,
+    skipped: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return the line that opens a run: every case that is planned, with its probe's hash, and where it runs."""
+    """Return the line that opens a run: every case that is planned, with its probe's hash, where it runs, and what it leaves out."""
     told = [
         {
             "probe": {"name": case.probe, "sha256": sha256},
@@ -54,7 +58,10 @@ def opening(
         **place(request),
         "when": now(),
         "subject": request.subject,
+        "image": request.image,
+        "question": request.question,
         "planned": told,
+        "skipped": list(skipped),
         "conditions": conditions,
     }
 

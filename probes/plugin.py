@@ -22,6 +22,7 @@ from probes.finding import Finding, refused
 from probes.importing import imported
 from probes.outcome import answer, beside, concluded, told
 from probes.request import Request
+from probes.skipping import Planned, skip
 from probes.subject import Charged, ChargedError, NotOfferedError
 
 _ASIDE: Final = ("correctness_scale.", "correctness_weight.")
@@ -42,7 +43,8 @@ class Probes:
         self.adapter = importlib.import_module(f"probes.subjects.{request.subject}")
         self.folder = Path(tempfile.mkdtemp(prefix="nvfp4-probes-", dir=home))
         self.broken: Finding | None = None
-        self._planned: list[tuple[Case, str]] = []
+        self._planned: list[Planned] = []
+        self._skipped: list[dict[str, Any]] = []
         self._chosen: dict[str, str] = {}
 
     @staticmethod
@@ -77,17 +79,22 @@ class Probes:
         self._planned = [_planned(item) for item in items]
         if self.request.rest is not None:
             rest = frozenset(self.request.rest)
-            items[:] = [item for item in items if identity(_planned(item)[0]) in rest]
+            items[:] = [item for item in items if _planned(item)[0].identity in rest]
+            return
+        self._planned, self._skipped = skip(self._planned, self.request)
+        left = {case.identity for case, _ in self._planned}
+        items[:] = [item for item in items if _planned(item)[0].identity in left]
 
     def pytest_runtestloop(self) -> None:
         """See in a child whether the package can be imported, then open the run: what is planned, and where."""
         if not self._planned:
+            if self._skipped:  # nothing is left to do, and that is told
+                self._open(conditions.here(self.request))
             return
         found = imported(self.adapter, self.request, self.folder)
         self.broken = found.broken
         if self.request.rest is None:
-            told = {**conditions.here(self.request), "libraries": found.libraries}
-            self._write(lines.opening(self.request, self._planned, told))
+            self._open({**conditions.here(self.request), "libraries": found.libraries})
         if self.broken is None:
             if not found.starts_cuda:
                 self.adapter.load()  # as a child did before; else each child does it for itself
@@ -175,6 +182,9 @@ class Probes:
             return found
         return replace(found, marks=(*found.marks, "one-kernel"))
 
+    def _open(self, here: dict[str, Any]) -> None:
+        self._write(lines.opening(self.request, self._planned, here, skipped=self._skipped))
+
     def _write(self, line: dict[str, Any]) -> None:
         try:
             lines.append(self.request.results, line, create="record" in line)
@@ -183,11 +193,6 @@ class Probes:
                 f"{self.request.results}: {error.strerror}; what was measured before is kept",
                 lines.DISK,
             ) from error
-
-
-def identity(case: Case) -> str:
-    """Return a case's name in a request's `rest`."""
-    return f"{case.probe}[{case.name}]"
 
 
 def _planned(item: pytest.Item) -> tuple[Case, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,9 @@ class Request:
     the names of probes, all where empty. `rest`: the cases that an earlier attempt of this run has not finished,
     None for a run that begins. `seed`: added to every case's own. `limit`: seconds for one probe. `memory`: bytes of address space for one, None for no limit.
     `scale`: "full", or "small" for CPUs. `options`: what single probes read, such as the peak rates of the target.
+
+    `image`: what it runs in, "" for an interpreter of the machine. `pruned`: why a capability is left out, by its name.
+    `standing`: what earlier runs found and still holds: {"capability", "run", "checks": {identity: [sha256, seconds]}}.
     """
 
     run: str
@@ -35,6 +39,16 @@ class Request:
     memory: int | None = None
     scale: str = "full"
     options: Mapping[str, Any] = field(default_factory=dict)
+    image: str = ""
+    pruned: Mapping[str, str] = field(default_factory=dict)
+    standing: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def question(self) -> str:
+        """16 hex digits over all that decides what a check asks: a result of another question says nothing here."""
+        told = [self.subject, self.device, self.seed, self.limit, self.memory, self.scale]
+        content = json.dumps([*told, dict(self.options)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @classmethod
     def read(cls, file: Path) -> Request:

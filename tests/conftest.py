@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import pytest
 
@@ -132,6 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.pages.wait(20)
             self._page(name.strip("/"))
         else:
+            name = unquote(name)  # of 2.13.0+cpu
             self._file(name, self.server.wheels.get(name))
 
     def do_HEAD(self) -> None:

@@ -8,15 +8,16 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
 import docker
 import docker.errors
 
 from images.engine import registry
-from images.engine.container import Container, Wanted
+from images.engine.container import OWNER, Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
-from images.recipe import MARK
+from images.owner import dead, owner
+from images.recipe import MARK, NAME
 from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
@@ -53,11 +54,12 @@ class BuildFailure(Exception):  # noqa: N818 - no error of the user's yet: whoev
 
 
 class Engine:
-    """One connection to an engine; a context manager."""
+    """One connection to an engine; a context manager. `local`: whether it is of this machine, by how it is reached."""
 
-    def __init__(self, client: Any, machine: Machine) -> None:
+    def __init__(self, client: Any, machine: Machine, *, local: bool = True) -> None:
         self._client = client
         self.machine: Machine = machine
+        self.local = local
 
     @classmethod
     def connect(cls) -> Self:
@@ -74,7 +76,8 @@ class Engine:
             raise EngineError(
                 f"the Docker engine builds for {told.get('Os')}/{told.get('Arch')}; Linux on x86_64 or aarch64 is needed"
             )
-        return cls(docker.from_env(version=api, timeout=_PATIENCE), machine)
+        client = docker.from_env(version=api, timeout=_PATIENCE)
+        return cls(client, machine, local=host.startswith("unix://"))
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +126,7 @@ class Engine:
 
     def build(
         self,
-        context: bytes,
+        context: bytes | IO[bytes],
         *,
         tag: str,
         labels: Mapping[str, str],
@@ -136,7 +139,7 @@ class Engine:
         """
         try:
             lines = self._client.api.build(
-                fileobj=io.BytesIO(context),
+                fileobj=io.BytesIO(context) if isinstance(context, bytes) else context,
                 custom_context=True,
                 encoding=None,
                 tag=tag,
@@ -153,6 +156,17 @@ class Engine:
                 tell(line.get("stream", ""))
         except TROUBLE as error:
             raise EngineError(f"the engine gave the build up: {said(error)}") from error
+
+    def size(self) -> tuple[int, int]:
+        """Return the memory (bytes) and the processors of the engine's machine."""
+        with answering():
+            told = self._client.info()
+            return int(told["MemTotal"]), int(told["NCPU"])
+
+    def volume(self, name: str) -> None:
+        """Have a volume of ours, which is known by its label."""
+        with answering():
+            self._client.volumes.create(name, labels={f"{NAME}.volume": "yes"})
 
     def sweep(self, fingerprint: str, *, ended: bool) -> tuple[str, ...]:
         """Remove what a build left, besides its image: nothing refers to it, and it may hold a login. Return what stays.
@@ -174,6 +188,27 @@ class Engine:
             clean = 0 if left else clean + 1
             time.sleep(0 if ended and clean else _PAUSE)
         return left
+
+    def clear(self) -> list[str]:
+        """Remove the containers of ours whose owner is dead, and nothing else; return their names."""
+        removed = []
+        with answering():
+            ours = self._client.containers.list(
+                all=True, filters={"label": OWNER}, ignore_removed=True
+            )
+        for each in ours:
+            whose = owner(each.labels.get(OWNER, ""))
+            if whose is None or not dead(whose, running=each.status == "running"):
+                continue
+            with contextlib.suppress(*TROUBLE):
+                each.remove(force=True, v=True)
+                removed.append(str(each.name))
+        return removed
+
+    def security(self) -> tuple[str, ...]:
+        """Return what the engine says of its own confinement, such as "name=rootless"."""
+        with answering():
+            return tuple(self._client.info().get("SecurityOptions") or ())
 
     @contextlib.contextmanager
     def container(self, wanted: Wanted) -> Iterator[Container]:

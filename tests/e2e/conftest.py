@@ -68,8 +68,11 @@ def bridge(engine: Any) -> str:
 
 
 @pytest.fixture
-def index(shelf: Shelf, bridge: str, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    """The shelf under a login, and without TLS."""
+def index(
+    shelf: Shelf, bridge: str, make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
+) -> Shelf:
+    """The shelf under a login, and without TLS; it has what every lock asks for."""
+    shelf.add(make_wheel("pytest", "9.0"))
     url = f"{shelf.base}/simple"
     monkeypatch.setenv("PIP_INDEX_URL", url.replace("//", "//someone:s3cret@"))
     monkeypatch.setenv("PIP_TRUSTED_HOST", bridge)

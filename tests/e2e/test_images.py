@@ -40,7 +40,7 @@ def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
     schema = json.loads(schemas.path("build").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(first)
     assert first["built"] is True
-    assert first["pins"] == {"tiny": "1.0", "other": "2.5"}
+    assert first["pins"] == {"tiny": "1.0", "other": "2.5", "pytest": "9.0"}
     assert first["differences"] == []
     assert [each["package"] for each in first["audited"]] == ["tiny"]
     image = engine.images.get(first["image"])

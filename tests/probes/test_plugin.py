@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the suite needs torch: run `nox -s reference`")
 
+from matrix.journal import decode
 from probes.apart import DEFECT, Ending
 from probes.importing import imported
 from probes.lines import DISK
@@ -160,6 +161,31 @@ def test_a_run_that_goes_on_leaves_out_what_is_done(tmp_path: Path, clean: Run) 
     assert run.end()[0] == 0
     assert [each["load"] for each in run.lines] == [each["load"] for each in results[-2:]]
     assert [each["digests"] for each in run.lines] == [each["digests"] for each in results[-2:]]
+
+
+def test_what_an_earlier_run_found_is_not_asked_again(tmp_path: Path, clean: Run) -> None:
+    opening, *results = clean.lines
+    checks = {named(each): (each["probe"]["sha256"], 2.0) for each in opening["planned"]}
+    stands = {"capability": "gemm", "run": "earlier", "checks": checks}
+    run = Run(tmp_path, CLEAN, standing=[stands])
+    run.end()
+    (told,) = run.lines
+    assert told["planned"] == []
+    count = len(results)
+    assert told["skipped"] == [
+        {"capability": "gemm", "checks": count, "run": "earlier", "seconds": 2.0 * count}
+    ]
+    assert decode(run.results.read_bytes())
+
+
+def test_a_capability_that_cannot_work_is_not_asked(tmp_path: Path) -> None:
+    only = ["correctness.gemm", "correctness.quantize"]
+    run = Run(tmp_path, CLEAN, only=only, pruned={"gemm": "broken: no_kernel_image"})
+    run.end()
+    opening, *results = run.lines
+    assert {each["capability"] for each in results} == {"quantize"}
+    assert [each["why"] for each in opening["skipped"]] == ["broken: no_kernel_image"]
+    assert len(results) == len(opening["planned"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

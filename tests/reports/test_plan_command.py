@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,9 +13,11 @@ import pytest
 from matrix.cell import Report
 from matrix.configuration import Configuration
 from matrix.executed import Executed
+from matrix.journal import Journal
 from matrix.knowledge import Knowledge
 from matrix.namedstack import NamedStack
 from reports.cli import main
+from tests.matrix.test_proberun import result
 
 
 class Told(NamedTuple):
@@ -45,7 +48,7 @@ class Known:
         capabilities: tuple[str, ...],
         executed: Executed,
     ) -> Report:
-        assert not list(executed.stacks(()))
+        assert not list(executed.stacks([stack.name for stack in self.stacks]))
         return msgspec.structs.replace(
             self.whole,
             generated=generated,
@@ -114,6 +117,19 @@ def test_the_control_is_planned_only_when_it_is_asked_for(run: Run) -> None:
     ]
 
 
+def test_what_earlier_runs_took_is_what_is_saved(run: Run, tmp_path: Path) -> None:
+    """On another stack: of this one nothing may have been run."""
+    asked = ["--stack", "vllm==0.31.0", "--target", "sm121", "--capability", "gemm"]
+    ran = [result(load, run="a", durations={"probe": 90.0}) for load in ("m=1", "m=2")]
+    Journal(tmp_path).append(ran)
+    made = plan(run("--json", *asked, "--results", str(tmp_path)))
+    assert [each["seconds"] for each in (*made["include"], *made["pruned"])] == [180.0, 180.0]
+    told = run(*asked, "--results", str(tmp_path)).out
+    assert "1 job, 1 of 2 cells to probe, about 3.0 min of GPUs" in told
+    assert "Not sent to a runner: 1 cell, about 3.0 min of GPUs saved" in told
+    assert "GPUs" not in run(*asked).out
+
+
 def test_an_entry_is_what_a_workflow_needs(run: Run) -> None:
     told = run("--json", "--stack", "vllm==0.31.0", "--target", "sm121", "--capability", "gemm")
     assert plan(told) == {
@@ -126,6 +142,7 @@ def test_an_entry_is_what_a_workflow_needs(run: Run) -> None:
                 "capabilities": ["gemm"],
                 "cells": {"devel": ["gemm"]},
                 "runs_on": ["self-hosted", "linux", "arm64", "gpu", "sm121"],
+                "seconds": 0.0,
             }
         ],
         "pruned": [
@@ -137,6 +154,7 @@ def test_an_entry_is_what_a_workflow_needs(run: Run) -> None:
                 "capability": "gemm",
                 "verdict": "broken",
                 "reason": "no_kernel_image",
+                "seconds": 0.0,
             }
         ],
     }
