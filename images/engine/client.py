@@ -179,7 +179,8 @@ class Engine:
         left: tuple[str, ...] = ()
         while clean < (1 if ended else _LOOKS) and time.monotonic() < end:
             try:
-                left = tuple(found.id for found in self._client.images.list(filters=mine))
+                # By ids alone: what another build removes between a look and a second one is no trouble.
+                left = tuple(dict.fromkeys(self._client.api.images(quiet=True, filters=mine)))
                 for each in left:
                     with contextlib.suppress(docker.errors.APIError):  # something stands on it
                         self._client.images.remove(each, force=True)

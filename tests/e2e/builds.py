@@ -28,12 +28,12 @@ Build = Callable[..., subprocess.CompletedProcess[str]]
 def leftovers(engine: Any, kept: Path) -> list[str]:
     """Name what builds that keep their files in `kept` left besides their images: it may hold a login."""
     ours = {folder.name for folder in kept.glob("*/")}
-    marked = engine.images.list(filters={"label": "nvfp4-matrix.fingerprint", "dangling": True})
-    owned = engine.containers.list(all=True, filters={"label": "nvfp4-matrix.owner"})
+    marked = engine.api.images(filters={"label": "nvfp4-matrix.fingerprint", "dangling": True})
+    owned = engine.api.containers(all=True, filters={"label": "nvfp4-matrix.owner"})
     return [
-        each.id
+        each["Id"]
         for each in (*marked, *owned)
-        if each.labels.get("nvfp4-matrix.fingerprint", "")[:20] in ours
+        if each["Labels"].get("nvfp4-matrix.fingerprint", "")[:20] in ours
     ]
 
 

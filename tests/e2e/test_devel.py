@@ -57,7 +57,7 @@ def address(bridge: str) -> str:
 def compilers(engine: Any, base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the id of a base with g++ and nvcc, made of the index's wheels once for an engine: 15 to 30 s."""
     name = "nvfp4-matrix-tests-devel"
-    if not engine.images.list(name):
+    if not engine.api.images(name):
         folder = tmp_path_factory.mktemp("nvcc")
         get = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         subprocess.run([*get, "--target", folder, *NVCC], check=True)

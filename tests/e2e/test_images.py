@@ -168,7 +168,7 @@ def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
     assert "--relock" in error
     log = Path(error.rpartition("the whole log: ")[2])
     assert "other" in log.read_text()
-    assert engine.images.list(image) == []
+    assert engine.api.images(image) == []
 
 
 def test_an_image_that_lacks_the_compiler_of_its_environment_is_not_made(
