@@ -54,7 +54,8 @@ class Recipe(Model, frozen=True, kw_only=True):
     """Everything that decides what is in an image, and nothing that does not.
 
     `lock`: a line for each package, with its hashes, in order. `pins`: the version of each by name. `cuda`:
-    "13.0", the CUDA whose compiler `devel` needs; "" in `slim`. Index, proxy, certificates are not here: the
+    "13.0", the CUDA whose compiler `devel` needs; "" in `slim`. `wheels`: the files that were built from source and
+    come from no index. Index, proxy, certificates are not here: the
     hashes say what is installed, wherever it comes from.
     """
 
@@ -66,10 +67,18 @@ class Recipe(Model, frozen=True, kw_only=True):
     lock: tuple[str, ...]
     pins: dict[str, str]
     cuda: str = ""
+    wheels: tuple[str, ...] = ()
 
 
 def recipe(
-    lock: Lock, *, stack: str, machine: Machine, environment: Environment, python: str, base: str
+    lock: Lock,
+    *,
+    stack: str,
+    machine: Machine,
+    environment: Environment,
+    python: str,
+    base: str,
+    wheels: tuple[str, ...] = (),
 ) -> Recipe:
     """Make a recipe of a resolved tree. Raises ConfigurationError for what must not stand in a Dockerfile."""
     check_base(base)
@@ -96,6 +105,7 @@ def recipe(
         lock=lines,
         pins=pins,
         cuda=cuda,
+        wheels=wheels,
     )
 
 
@@ -167,6 +177,7 @@ def _rendered(made: Recipe, digits: str) -> str:
         mark=MARK,
         pin_label=PIN,
         pins=made.pins,
+        wheels=bool(made.wheels),
         fingerprint=digits,
     )
 

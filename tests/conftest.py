@@ -66,9 +66,9 @@ def make_wheel(tmp_path: Path) -> MakeWheel:
         folder.mkdir(exist_ok=True)
         path = folder / f"{stem}-{tag}.whl"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, body in content.items():
-                file.writestr(name, body)
-            file.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
+            content[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+            for name, body in content.items():  # of no date: the same bytes for the same content
+                file.writestr(zipfile.ZipInfo(name), body, zipfile.ZIP_DEFLATED)
         return path
 
     return make

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+import codecs
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import docker.errors
 import requests
@@ -97,7 +98,7 @@ class Container:
     def __init__(self, made: Any) -> None:
         self._made = made
 
-    def put(self, archive: bytes) -> None:
+    def put(self, archive: bytes | IO[bytes]) -> None:
         """Unpack a tar in it, at its root."""
         with answering():
             self._made.put_archive("/", archive)
@@ -133,6 +134,16 @@ class Container:
                 return State(running=False, code=137, out_of_memory=False)
             told = self._made.attrs["State"]
         return State(bool(told["Running"]), int(told["ExitCode"]), bool(told.get("OOMKilled")))
+
+    def follow(self, tell: Callable[[str], None]) -> int:
+        """Start it, call `tell` with what it prints as it comes, and return its exit code; it may be silent for hours."""
+        with answering():
+            stream = self._made.attach(stream=True, logs=True)
+            self._made.start()
+            read = codecs.getincrementaldecoder("utf-8")(errors="replace")
+            for chunk in stream:
+                tell(read.decode(chunk))
+            return int(self._made.wait(timeout=None)["StatusCode"])
 
     def archive(self, path: str) -> Generator[bytes]:
         """Yield a file or folder of it as a tar. Raises NotFoundError where there is none."""
