@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrix.archlist import chosen
 from matrix.architecture import holds_fp4, loadable
+from matrix.archlist import chosen
 from matrix.cmakefile import Rules, kept, rules
 from matrix.configuration import Configuration
 from matrix.errors import ConfigurationError
@@ -193,5 +193,7 @@ def test_a_list_by_hand_that_loses_kernels_is_refused_with_the_right_one(
 
 def test_a_source_of_another_form_needs_the_suffix_in_the_list() -> None:
     assert chosen(None, "13.0", [TARGETS["sm121"]]).archs == ("12.1a",)
-    with pytest.raises(ConfigurationError, match="would be lost; with CUDA 13.0 write it as 12.0a"):
+    with pytest.raises(
+        ConfigurationError, match=r"would be lost; with CUDA 13\.0 write it as 12\.0a"
+    ):
         chosen(None, "13.0", [TARGETS["sm120"]], "12.0")
