@@ -68,7 +68,9 @@ def make(
     Raises ConfigurationError for a base of another machine, EngineError where the build fails, and what
     `examine` raises. Of two that want the same image, the second waits, and finds it.
     """
-    from images.examine import examine  # noqa: PLC0415 - half of the time of a build that does nothing
+    # Half of the time of a build that does nothing.
+    from images.examine import examine  # noqa: PLC0415
+    from images.sbom import sbom  # noqa: PLC0415
 
     folder = order.folder
     with alone(folder, tell):
@@ -109,6 +111,7 @@ def make(
             differences=told.differences,
         )
         write(folder / "freeze.txt", told.freeze.encode())
+        write(folder / "sbom.json", sbom(made, there, told.installed, told.system))
         write(folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
     return report
 

@@ -33,12 +33,18 @@ _JOBS: Final = 2
 """Questions that are asked at a time: the engine need not be on this machine, so its processors are not counted."""
 
 _BEGIN: Final = "-- dist-info"
+_SYSTEM: Final = "-- system"
+_PACKAGES: Final = (
+    ". /etc/os-release && echo $ID $VERSION_ID && "
+    r"dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\n'"
+)
 
 
 class Examined(NamedTuple):
-    """What was found in an image. `freeze`: what `pip freeze --all` printed there."""
+    """What was found in an image. `freeze`: what `pip freeze --all` printed there; `system`: as `images.sbom` has it."""
 
     freeze: str
+    system: str
     installed: dict[str, str]
     audited: tuple[AuditedPackage, ...]
     asked: Asked | None
@@ -62,7 +68,7 @@ def examine(
     says, ToolError where vLLM is there and cannot be asked.
     """
     site = f"{PREFIX}/lib/python{made.python}/site-packages"
-    freeze, folders = _listed(engine, image, site)
+    freeze, folders, system = _listed(engine, image, site)
     there = dict(line.split("==", 1) for line in freeze.splitlines() if "==" in line)
     differences = list(pins_differ(made.pins, there))
     targets = [t for t in knowledge.configuration.targets if made.machine in t.machines]
@@ -88,7 +94,7 @@ def examine(
     if "vllm" in made.pins:
         choices, differs = _asked(engine, image, made, targets, knowledge)
         differences += differs
-    return Examined(freeze, there, tuple(packages), choices, tuple(differences))
+    return Examined(freeze, system, there, tuple(packages), choices, tuple(differences))
 
 
 def worth_reading(
@@ -108,15 +114,17 @@ def worth_reading(
     return tuple(dict.fromkeys((lead, *known)))
 
 
-def _listed(engine: Engine, image: str, site: str) -> tuple[str, tuple[str, ...]]:
-    """Return what pip says is installed, and the names of the dist-info folders."""
-    script = f"pip freeze --all && echo '{_BEGIN}' && ls {site}"
+def _listed(engine: Engine, image: str, site: str) -> tuple[str, tuple[str, ...], str]:
+    """Return what pip says is installed, the names of the dist-info folders, and the system's own packages."""
+    script = f"pip freeze --all && echo '{_BEGIN}' && ls {site} && echo '{_SYSTEM}' && {_PACKAGES}"
     with engine.container(Wanted(image=image, command=("sh", "-c", script))) as container:
         code, said = container.run(_LISTED)
-    freeze, begin, names = said.partition(f"{_BEGIN}\n")
+    freeze, _, rest = said.partition(f"{_BEGIN}\n")
+    names, begin, system = rest.partition(f"{_SYSTEM}\n")
     if code or not begin:
-        raise ToolError(f"{image}: pip does not say what is installed there: {said.strip()[-200:]}")
-    return freeze, tuple(name for name in names.split() if name.endswith(".dist-info"))
+        raise ToolError(f"{image}: what is installed there is not said: {said.strip()[-200:]}")
+    folders = tuple(name for name in names.split() if name.endswith(".dist-info"))
+    return freeze, folders, system
 
 
 def _audited(

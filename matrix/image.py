@@ -55,6 +55,18 @@ class Asked(Model, frozen=True, kw_only=True):
     choices: dict[str, dict[LayerKind, str]]
 
 
+class LockReport(Model, frozen=True, kw_only=True):
+    """What `build --lock-only --json` prints. `lock`: the file; `glibc`: the oldest that its wheels run on."""
+
+    stack: str
+    machine: Machine
+    environment: Environment
+    python: str
+    glibc: str
+    lock: str
+    pins: dict[str, str]
+
+
 class ImageReport(Model, frozen=True, kw_only=True):
     """What `build --json` prints, and what is kept beside an image.
 
