@@ -12,7 +12,7 @@ from images import builder, locks, sources, wheelhouse
 from images.engine import Wanted
 from images.git import Repository
 from images.recipe import requirements
-from images.sources import Commit
+from images.sources import Commit, told
 from images.wheelhouse import Built, Job, Workshop
 from matrix.archlist import Chosen, chosen
 from matrix.cmakefile import rules
@@ -53,6 +53,11 @@ class Settled(NamedTuple):
     def served(self) -> dict[str, tuple[str, ...]]:
         """The targets that each wheel was built for, by package."""
         return {package: built.job.served for package, built in self.built.items()}
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The repository and the commits of each wheel, by package, in one line."""
+        return {package: told(built.job.source) for package, built in self.built.items()}
 
     @property
     def hashes(self) -> dict[str, str]:

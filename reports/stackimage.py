@@ -118,7 +118,7 @@ def image(
             environment=environment,
             python=python,
             base=base,
-            wheels=tuple(sorted(each.name for each in sourced.wheels.values())),
+            sources=sourced.told,
         )
         short = recipe.fingerprint(made)[:20]
         order = work.Order(
