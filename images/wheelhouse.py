@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
 import shutil
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Final, NamedTuple
@@ -19,6 +18,7 @@ import msgspec
 from images import builder
 from images.alone import alone
 from images.checkout import laid_out
+from images.contained import opened_tar
 from images.context import CA_BUNDLE, pip_conf, proxies, tarred
 from images.engine import BuildFailure, Engine, Wanted
 from images.failure import Transcript, failed, unbuilt
@@ -34,6 +34,7 @@ from matrix.wholefile import write
 
 _MANIFEST: Final = "wheel.json"
 _SOURCE: Final = "source"
+_WHEEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl", re.ASCII)
 _TAIL: Final = 1 << 20
 
 _CACHES: Final = {"/cache/ccache": f"{NAME}-ccache", "/cache/pip": f"{NAME}-pip"}
@@ -216,7 +217,7 @@ def _compiled(
             code = container.follow(hear)
         if code:
             raise unbuilt(job.source.package, _last_words(log), code, jobs, log)
-        name = _brought(b"".join(container.archive("/build/wheelhouse")), part)
+        name = _brought(container.archive("/build/wheelhouse"), part)
     shutil.copyfile(log, part / "build.log")
     return name, jobs
 
@@ -270,16 +271,20 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _brought(archive: bytes, part: Path) -> str:
+def _brought(archive: Iterable[bytes], part: Path) -> str:
     """Write the one wheel of a container's folder into `part`; return its name."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        wheels = [entry for entry in opened if entry.isreg() and entry.name.endswith(".whl")]
-        if len(wheels) != 1:
-            raise EngineError(f"the build made {len(wheels)} wheels, and one was wanted")
-        name = wheels[0].name.rpartition("/")[2]
-        content: IO[bytes] | None = opened.extractfile(wheels[0])
-        if content is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl", name):
-            raise EngineError(f"the build made {name[:80]!r}, which is no wheel's name")
-        with (part / name).open("wb") as output:
-            shutil.copyfileobj(content, output)
-    return name
+    names: list[str] = []
+    with opened_tar(archive) as opened:
+        for entry in opened:
+            name = entry.name.rpartition("/")[2]
+            content: IO[bytes] | None = opened.extractfile(entry) if entry.isreg() else None
+            if content is None or not name.endswith(".whl"):
+                continue
+            if not _WHEEL.fullmatch(name) or names:
+                raise EngineError(f"the build made {name[:80]!r}, and one wheel was wanted")
+            names.append(name)
+            with (part / name).open("wb") as output:
+                shutil.copyfileobj(content, output)
+    if not names:
+        raise EngineError("the build made no wheel")
+    return names[0]
