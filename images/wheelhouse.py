@@ -70,9 +70,9 @@ class Job(Model, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """20 hex digits over all of it, but not over what the commit was called when it was looked up."""
+        """20 hex digits over all of it, but not over what the commit was called, nor for whom it is built: the list says."""
         source = msgspec.structs.replace(self.source, ref="")
-        content = [_SCRIPT, msgspec.structs.replace(self, source=source)]
+        content = [_SCRIPT, msgspec.structs.replace(self, source=source, served=())]
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:20]
 
 

@@ -174,6 +174,7 @@ def test_what_a_build_needs_is_what_its_project_says() -> None:
         ({"source": msgspec.structs.replace(COMMIT, tree="c" * 40)}, False),
         ({"source": msgspec.structs.replace(COMMIT, repository="https://host/fork")}, False),
         ({"source": msgspec.structs.replace(COMMIT, ref="a" * 40)}, True),
+        ({"served": ("sm120", "sm121")}, True),
     ],
 )
 def test_a_wheels_place_is_named_by_all_that_decides_it(change: dict[str, Any], same: bool) -> None:
