@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,9 @@ def test_a_run_whose_command_is_killed_goes_on_and_its_leftover_is_removed(
         process.kill()
         process.wait()
     (left,) = ours(engine)
-    stranger = engine.containers.create(left.image, ["true"], labels={"nvfp4-matrix.owner": "a/b/c/1/d"})
+    stranger = engine.containers.create(
+        left.image, ["true"], labels={"nvfp4-matrix.owner": "a/b/c/1/d"}
+    )
     try:
         again = program(*LONG)
         assert again.returncode == 0, again.stderr
@@ -208,9 +211,7 @@ def test_a_run_has_a_limit_and_goes_on_after_it(program: Program) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount a small disk takes root")
-def test_a_full_disk_ends_a_run_and_what_was_measured_stays_readable(
-    program: Program, tmp_path: Path
-) -> None:
+def test_a_full_disk_ends_a_run_and_what_was_measured_stays_readable(program: Program) -> None:
     program.results.mkdir()
     mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(program.results)]
     subprocess.run(mounted, check=True)
@@ -267,12 +268,12 @@ def daemon(
 ) -> Iterator[tuple[Daemon, str]]:
     """An engine of our own with the image, and the image's name."""
     kept = Path(arguments[0][arguments[0].index("--kept") + 1])
-    (name,) = [f"nvfp4-matrix:{log.parent.name}" for log in kept.glob("*/build.log")]
+    (name,) = [f"nvfp4-matrix:{report.parent.name}" for report in kept.glob("*/report.json")]
     folder = tmp_path_factory.mktemp("engine")
     made = Daemon(folder)
     made.start()
     try:
-        with docker.DockerClient(base_url=made.host, timeout=300) as theirs:
+        with closing(docker.DockerClient(base_url=made.host, timeout=300)) as theirs:
             theirs.images.load(engine.images.get(name).save(named=True))
         yield made, name
     finally:
@@ -300,7 +301,7 @@ def test_a_run_survives_the_end_of_its_engine(
     assert again.returncode == 0, again.stderr
     assert whole(program.lines())
     assert errors(program.lines()) == [], "no check is to blame"
-    with docker.DockerClient(base_url=owner.host) as theirs:
+    with closing(docker.DockerClient(base_url=owner.host)) as theirs:
         assert ours(theirs) == []
 
 
