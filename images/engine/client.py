@@ -17,7 +17,7 @@ from images.engine import registry
 from images.engine.container import OWNER, VOLUME, Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
 from images.owner import dead, owner
-from images.recipe import MARK
+from images.recipe import MARK, NAME
 from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
@@ -95,6 +95,12 @@ class Engine:
         labels = (found.attrs.get("Config") or {}).get("Labels") or {}
         machine = found.attrs.get("Architecture", "")
         return Image(found.id, found.attrs["Size"], labels, _MACHINES.get(machine, machine))
+
+    def stacks(self) -> tuple[Image, ...]:
+        """Return the images of ours that have a name, newest first."""
+        with answering():
+            ours = self._client.images.list(name=NAME, filters={"label": MARK})
+        return tuple(found for each in ours if (found := self.image(each.id)))
 
     def base(self, name: str, tell: Callable[[str], None]) -> Image:
         """Return a base by its digest; one that is not here is pulled.

@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tests.bench import auditing, planning, showing, starting, timing
+from tests.bench import auditing, planning, running, showing, starting, timing
 from tests.bench.figure import BenchError, Findings
 
-NAMES = ("start", "show", "plan", "audit", "timer")
+NAMES = ("start", "show", "plan", "audit", "timer", "run")
 WIDTH = 110
 """Columns that the tables need; a narrower terminal breaks the lines itself."""
 
@@ -50,6 +50,7 @@ def main(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels
         ),
         "timer": partial(timing.bench, rounds=rounds),
+        "run": partial(running.bench, rounds=rounds),
     }
     console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, WIDTH))
     console.print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
