@@ -113,6 +113,16 @@ class Container:
                 raise EngineError(f"a container gave no answer within {seconds:.0f} s") from error
             return code, self._made.logs().decode(errors="replace")
 
+    def follow(self, tell: Callable[[str], None]) -> int:
+        """Start it, call `tell` with what it prints as it comes, and return its exit code; it may be silent for hours."""
+        with answering():
+            stream = self._made.attach(stream=True, logs=True)
+            self._made.start()
+            read = codecs.getincrementaldecoder("utf-8")(errors="replace")
+            for chunk in stream:
+                tell(read.decode(chunk))
+            return int(self._made.wait(timeout=None)["StatusCode"])
+
     def start(self) -> None:
         """Start it. Raises EngineError where the engine has no such GPU, or no such program is in the image."""
         with answering():
@@ -134,16 +144,6 @@ class Container:
                 return State(running=False, code=137, out_of_memory=False)
             told = self._made.attrs["State"]
         return State(bool(told["Running"]), int(told["ExitCode"]), bool(told.get("OOMKilled")))
-
-    def follow(self, tell: Callable[[str], None]) -> int:
-        """Start it, call `tell` with what it prints as it comes, and return its exit code; it may be silent for hours."""
-        with answering():
-            stream = self._made.attach(stream=True, logs=True)
-            self._made.start()
-            read = codecs.getincrementaldecoder("utf-8")(errors="replace")
-            for chunk in stream:
-                tell(read.decode(chunk))
-            return int(self._made.wait(timeout=None)["StatusCode"])
 
     def archive(self, path: str) -> Generator[bytes]:
         """Yield a file or folder of it as a tar. Raises NotFoundError where there is none."""

@@ -39,7 +39,7 @@ Examples:
 
 
 _MINE: Final = frozenset(
-    {"stack", "target", "environment", "python", "as_json", "push", "help", "machine"}
+    {"stack", "target", "environment", "python", "as_json", "push", "help", "machine", "lock_only"}
 )
 """Options of `build` that `probe` has of its own, or has not."""
 
