@@ -126,7 +126,10 @@ def test_an_engine_that_cannot_do_it_is_told(
             ("--target", "sm121"),
             "sm121 exists with aarch64 only, and the Docker engine here is x86_64",
         ),
-        (("--machine", "aarch64"), "the Docker engine here is x86_64"),
+        (
+            ("--target", "sm121", "--machine", "x86_64"),
+            "sm121 exists with aarch64 only, not with x86_64",
+        ),
         (("--target", "sm999"), "sm999"),
     ],
 )
