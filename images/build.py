@@ -203,7 +203,11 @@ def _fetched(order: Order, engine: Engine, tell: Callable[[str], None]) -> Image
         return None
     tell(f"looking for it at {order.source}")
     try:
-        engine.fetch(order.source, tag(order.recipe), tell)
+        pulled = engine.fetch(order.source, tell)
+        if pulled.labels.get(MARK) == fingerprint(order.recipe):
+            engine.name(pulled, tag(order.recipe))
+        else:
+            tell("that is another image; building it")
     except NotFoundError:
         tell("it is not there; building it")
     except MatrixError as error:
