@@ -122,7 +122,7 @@ def image(
             environment=environment,
             python=python,
             base=base,
-            wheels=tuple(sorted(each.name for each in sourced.wheels.values())),
+            sources=sourced.told,
         )
         short = recipe.fingerprint(made)[:20]
         order = work.Order(
@@ -226,10 +226,12 @@ def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     from matrix.stack import StacksFile  # noqa: PLC0415
 
     written = load(file, StacksFile).written if file else ()
-    try:
-        theirs = [by_hand(each) for each in written if each.pins]
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from error
+    theirs: list[NamedStack] = []
+    for one in written:
+        try:
+            theirs += [by_hand(one)] if one.pins else []
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{file}:{_line(file, one.name)}: {error}") from error
     every = (*theirs, *knowledge.stacks)
     for each in every:
         if each.name == name:
@@ -239,6 +241,12 @@ def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     raise ConfigurationError(
         f"unknown stack {name!r}{nearest(name, [each.name for each in every])}"
     )
+
+
+def _line(file: Path | None, name: str) -> int:
+    """Return the line of a stack in a file, 1 where its name is written in another way there."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file else []
+    return next((n for n, line in enumerate(lines, 1) if "name" in line and name in line), 1)
 
 
 def _machine(
