@@ -15,7 +15,7 @@ from typing import IO, Final, NamedTuple, Self
 
 from images.context import tarred
 from images.engine import Container, Engine, State, Wanted
-from images.following import Line, follow
+from images.following import Line, cut, follow
 from images.here import FINISHED, copied
 from images.recipe import CACHE, NAME, UID
 from matrix.errors import EngineError, OutsideError
@@ -167,7 +167,9 @@ class Inside:
         inside = replace(request, results=f"{_RESULTS}/{results.name}")
         sent = tarred({_REQUEST: json.dumps(asdict(inside)).encode()}, uid=self.user.uid)
         wrong: list[str] = []
-        with self.engine.container(self.wanted(request)) as container:
+        with contextlib.ExitStack() as closing:
+            closing.callback(cut, results)  # once nobody writes any more
+            container = closing.enter_context(self.engine.container(self.wanted(request)))
             container.put(sent)
             container.start()
             watch = _Watch(container, output, self.until)
