@@ -33,6 +33,9 @@ _RESULTS: Final = "/results"
 _STOPPED: Final = (2, 130, 137, 143)
 """Exit codes of a suite that was told to end: pytest's own for an interrupt, and those of SIGINT, SIGKILL and SIGTERM."""
 
+_MOST_PRINTED: Final = 1 << 28
+"""Bytes of a run's log: what is printed beyond is read, and not kept."""
+
 _PATIENCE: Final = 20.0
 """Seconds that an engine has to come back."""
 
@@ -249,8 +252,9 @@ class _Watch:
         for chunk in self._container.printed():
             # A full disk is for the results to tell of; what is printed has to be read all the same.
             with contextlib.suppress(OSError, ValueError):
-                self._output.write(chunk)
-                self._output.flush()
+                if (room := _MOST_PRINTED - self._output.tell()) > 0:
+                    self._output.write(chunk[:room])
+                    self._output.flush()
 
 
 def ending(state: State, *, out_of_memory: bool, away: bool) -> End:

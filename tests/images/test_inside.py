@@ -222,3 +222,12 @@ def test_a_line_without_end_is_not_held_in_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 30 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_what_is_printed_without_end_is_kept_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inside, "_MOST_PRINTED", 8)
+    attempt(Engine(all_of_it), tmp_path)
+    attempt(Engine(all_of_it), tmp_path)
+    assert (tmp_path / "log").read_bytes() == b"hello\nhe"
