@@ -116,13 +116,15 @@ def build(arguments: list[str], engine: Any, built: set[str], tmp_path: Path) ->
 
 
 @pytest.fixture
-def unbuilt(build: Build, engine: Any) -> Unbuilt:
-    """Build what the arguments say and remove the image: the lock is kept, and nothing else. Return what it was."""
+def unbuilt(build: Build, engine: Any, built: set[str]) -> Unbuilt:
+    """Make the lock of what the arguments say, and see to it that no earlier test's image is there."""
 
-    def run(*arguments: str) -> dict[str, Any]:
-        made = told(build(*arguments, "--json"))
-        engine.images.remove(made["image"], force=True)
-        return made
+    def run(stack: str, *arguments: str) -> None:
+        told(build(stack, *arguments, "--lock-only", "--json"))
+        for name in built:
+            for each in engine.api.images(name):
+                if each["Labels"]["nvfp4-matrix.stack"] == stack:
+                    engine.images.remove(name, force=True)
 
     return run
 
