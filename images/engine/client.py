@@ -124,11 +124,17 @@ class Engine:
         """Push an image, by its id; return "HOST/NAME@sha256:…". Raises EngineError for what is refused or cut off."""
         return registry.push(self._client, image, to, tell)
 
-    def fetch(self, source: Reference, name: str, tell: Callable[[str], None]) -> None:
-        """Pull an image and give it `name`, too. Raises NotFoundError where there is none, EngineError."""
+    def fetch(self, source: Reference, tell: Callable[[str], None]) -> Image:
+        """Pull an image. Raises NotFoundError where there is none, EngineError where the registry refuses."""
         registry.pull(self._client, str(source), source.host, tell)
+        if (pulled := self.image(str(source))) is None:
+            raise EngineError(f"{source} was pulled and is not there")
+        return pulled
+
+    def name(self, image: Image, name: str) -> None:
+        """Give an image a further name."""
         with answering():
-            self._client.images.get(str(source)).tag(name)
+            self._client.images.get(image.id).tag(name)
 
     def build(
         self,
