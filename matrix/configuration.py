@@ -31,9 +31,11 @@ from matrix.reference import (
     used_by_defects,
     used_by_gates,
     used_by_paths,
+    used_by_upstream,
 )
 from matrix.stack import StacksFile
 from matrix.target import Target, TargetsFile
+from matrix.upstream import UpstreamFile
 
 HERE = Path(__file__).parent
 
@@ -187,6 +189,27 @@ class Configuration:
                         file, entry, f"pins {package} to {version!r}, which is no version", version
                     )
         return held
+
+    @cached_property
+    def upstream(self) -> UpstreamFile:
+        """Changes that are watched upstream, and the repositories that they are of."""
+        file = "upstream.yaml"
+        held = load(self._folder / file, UpstreamFile)
+        names = [one.repository for one in held.repositories]
+        self._distinct(file, "repository", names)
+        self._distinct(file, "watch", [one.watch for one in held.watched])
+        watches = entries("watch", [one.watch for one in held.watched])
+        self._known(file, used_by_upstream(held, watches))
+        for entry, one in zip(watches, held.watched, strict=True):
+            if one.repository not in names:
+                self._fail(file, entry, f"is of {one.repository}, which is no repository above")
+            if (one.kind == "commit") != bool(one.commit) or (one.kind == "commit") == bool(one.number):
+                self._fail(file, entry, "has to say a number, or with kind: commit a commit")
+        return held
+
+    def package_of(self, repository: str) -> str:
+        """Give the distribution that a watched repository releases."""
+        return next(one.package for one in self.upstream.repositories if one.repository == repository)
 
     def target(self, name: str) -> Target:
         """Give a target by name; raises ConfigurationError with the nearest right one."""

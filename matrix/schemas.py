@@ -30,7 +30,9 @@ from matrix.result import Result
 from matrix.selection import Selection
 from matrix.stack import StacksFile
 from matrix.target import TargetsFile
+from matrix.upstream import UpstreamFile
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
+from matrix.watching import WatchReport
 
 FOLDER: Final = Path(__file__).parent / "schema"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -103,6 +105,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "defects": DefectsFile,
     "stacks": StacksFile,
     "drivers": DriversFile,
+    "upstream": UpstreamFile,
 }
 """The data files, by name without `.yaml`."""
 
@@ -111,6 +114,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "audit": Audit,
     "pins": Choice,
     "plan": PlanOutput,
+    "watch": WatchReport,
     "build": ImageReport,
     "select": Selection,
     "record": WheelEvidence,
@@ -127,6 +131,7 @@ _TITLES: Final = {
     "audit": "nvfp4-matrix audit --json",
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
+    "watch": "nvfp4-matrix watch --json",
     "build": "nvfp4-matrix build --json",
     "select": "nvfp4-matrix select --json",
     "record": "ledger/<package>/<wheel>.json",

@@ -1,0 +1,48 @@
+"""What is watched upstream, as `upstream.yaml` states it: changes, and what they should change here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from matrix.model import Model
+
+Repository = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$")]
+"""Owner and name, as GitHub has them."""
+
+Kind = Literal["pull", "issue", "commit"]
+
+
+class WatchedRepository(Model, frozen=True, kw_only=True):
+    """A repository whose history is read. `package`: the distribution that it releases."""
+
+    repository: Repository
+    package: str
+    url: str
+
+
+class Watched(Model, frozen=True, kw_only=True):
+    """A change that is waited for, and the capabilities and targets whose evidence it should change.
+
+    A pull request or issue has a `number`, a commit its hash. `title`: in our own words. Which state it is in is
+    never stated here: it is computed, or unknown.
+    """
+
+    watch: Annotated[str, Meta(pattern=r"^[a-z0-9._-]+[#@][0-9a-f]+$")]
+    repository: Repository
+    kind: Kind = "pull"
+    number: Annotated[int, Meta(ge=0)] = 0
+    commit: Annotated[str, Meta(pattern=r"^([0-9a-f]{7,40})?$")] = ""
+    title: str
+    capabilities: tuple[str, ...]
+    targets: tuple[str, ...]
+    source: Annotated[str, Meta(pattern=r"^https://")]
+    note: str = ""
+
+
+class UpstreamFile(Model, frozen=True, kw_only=True):
+    """The content of `upstream.yaml`."""
+
+    repositories: tuple[WatchedRepository, ...]
+    watched: tuple[Watched, ...]
