@@ -203,13 +203,17 @@ class Configuration:
         for entry, one in zip(watches, held.watched, strict=True):
             if one.repository not in names:
                 self._fail(file, entry, f"is of {one.repository}, which is no repository above")
-            if (one.kind == "commit") != bool(one.commit) or (one.kind == "commit") == bool(one.number):
+            if (one.kind == "commit") != bool(one.commit) or (one.kind == "commit") == bool(
+                one.number
+            ):
                 self._fail(file, entry, "has to say a number, or with kind: commit a commit")
         return held
 
     def package_of(self, repository: str) -> str:
         """Give the distribution that a watched repository releases."""
-        return next(one.package for one in self.upstream.repositories if one.repository == repository)
+        return next(
+            one.package for one in self.upstream.repositories if one.repository == repository
+        )
 
     def target(self, name: str) -> Target:
         """Give a target by name; raises ConfigurationError with the nearest right one."""

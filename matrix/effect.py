@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from matrix.cell import Cell
 from matrix.model import Model
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
 
 Lamp = Literal["declared", "compiled", "selected", "executed", "verdict"]
-_OF_STACK: tuple[Lamp, ...] = ("selected", "executed", "verdict")
+_OF_STACK: Final[tuple[Lamp, ...]] = ("selected", "executed", "verdict")
+
+
+_SILENT: Final[dict[Lamp, frozenset[str]]] = {
+    "selected": frozenset({"not_asked"}),
+    "executed": frozenset({"", "missing", "error", "skip"}),
+}
+"""What says nothing of the product: that it was asked, or ran, on one side alone is no change of it."""
 
 
 class Change(Model, frozen=True, kw_only=True):
@@ -67,12 +74,14 @@ def of_stacks(before: Sequence[Cell], after: Sequence[Cell]) -> Iterator[Change]
             continue
         for lamp in _OF_STACK:
             first, second = str(getattr(was, lamp)), str(getattr(new, lamp))
-            if first != second:
+            if first != second and not {first, second} & _SILENT.get(lamp, frozenset()):
                 key = (new.target, new.machine, new.capability, lamp, first, second)
                 found.append((key, new.environment))
     order = list(dict.fromkeys(key for key, _ in found))
     found.sort(key=lambda pair: order.index(pair[0]))
-    for (target, machine, capability, lamp, first, second), same in groupby(found, key=lambda p: p[0]):
+    for (target, machine, capability, lamp, first, second), same in groupby(
+        found, key=lambda p: p[0]
+    ):
         yield Change(
             target=target,
             machine=machine,

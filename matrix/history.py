@@ -99,7 +99,12 @@ class History:
         shallow: bool = False,
     ) -> None:
         self.commits = {commit.sha: commit for commit in commits}
-        self.main, self.branches, self.said, self.shallow = main, dict(branches), dict(said), shallow
+        self.main, self.branches, self.said, self.shallow = (
+            main,
+            dict(branches),
+            dict(said),
+            shallow,
+        )
         self.tags = tuple(tags)
         self.order = {sha: place for place, sha in enumerate(self.commits)}
         self._after: dict[str, frozenset[str]] = {}

@@ -20,7 +20,9 @@ _NUMBERS: Final = re.compile(r"#(\d+)\b")
 _REVERT: Final = re.compile(r"^(?:\[[^\]]*\]\s*)*revert\b", re.IGNORECASE)
 _NESTED: Final = re.compile(r'(?:revert|reapply)\s+["\u201c]', re.IGNORECASE)
 _AGAIN: Final = re.compile(r"\b(?:re-?apply|re-?land)(?:s|ed|ing)?\b", re.IGNORECASE)
-_PICK: Final = re.compile(r"\bcherry[- ]?pick(?:s|ed|ing)?\b|\bback-?port(?:s|ed|ing)?\b", re.IGNORECASE)
+_PICK: Final = re.compile(
+    r"\bcherry[- ]?pick(?:s|ed|ing)?\b|\bback-?port(?:s|ed|ing)?\b", re.IGNORECASE
+)
 _MERGE: Final = re.compile(r"Merge pull request #(\d+) from ")
 _PLAIN_REVERT: Final = re.compile(r"\b(?:PR|pull(?: request)?)\s+#?(\d+)\b", re.IGNORECASE)
 
@@ -80,7 +82,9 @@ def followed(history: History, found: Sequence[Event], alike: Alike | None = Non
         for sha in alike(brought, others):
             events[sha] = Event(history.commits[sha], "picked", "patch")
     telling = [sha for sha in history.said if sha in history.order]
-    telling.sort(key=history.order.__getitem__, reverse=True)  # a message names what is older than it
+    telling.sort(
+        key=history.order.__getitem__, reverse=True
+    )  # a message names what is older than it
     for sha in telling:
         if sha in events:
             continue
@@ -104,7 +108,10 @@ def holds(history: History, events: Sequence[Event], tip: str) -> bool:
 
 def entered(history: History, events: Sequence[Event]) -> dict[str, bool]:
     """Say of each release in the order of versions whether it has the change."""
-    return {str(version): holds(history, events, tag.commit) for version, tag in history.releases.items()}
+    return {
+        str(version): holds(history, events, tag.commit)
+        for version, tag in history.releases.items()
+    }
 
 
 def ranges(has: Mapping[str, bool]) -> tuple[str, ...]:
@@ -125,7 +132,11 @@ def ranges(has: Mapping[str, bool]) -> tuple[str, ...]:
 
 def first_nightly(history: History, events: Sequence[Event]) -> Tag | None:
     """Return the oldest nightly that has the change."""
-    has = [each for each in history.tags if each.kind == "nightly" and holds(history, events, each.commit)]
+    has = [
+        each
+        for each in history.tags
+        if each.kind == "nightly" and holds(history, events, each.commit)
+    ]
     return min(has, key=lambda each: (history.commits[each.commit].time, each.name), default=None)
 
 
@@ -166,4 +177,3 @@ def _how(subject: str, number: int, *, on_main: bool) -> How | None:  # noqa: PL
     if _PICK.search(subject) and not on_main:
         return "picked"
     return None
-

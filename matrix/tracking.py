@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+import msgspec
 from packaging.version import InvalidVersion, Version
 
 from matrix.build import Build
@@ -96,9 +97,20 @@ def events_of(watched: Watched, history: History, alike: Alike | None) -> list[E
     return followed(history, tuple(found), alike)
 
 
-def untold(watched: Watched, note: str, state: State = "unknown") -> Tracked:
-    """Return a change of which no history was read, and why."""
-    return Tracked(**_stated(watched), state=state, notes=(note,) if note else ())
+def untold(watched: Watched, note: str = "", state: State = "unknown") -> Tracked:
+    """Return a change of which nothing is computed yet, and why."""
+    return Tracked(
+        watch=watched.watch,
+        repository=watched.repository,
+        kind=watched.kind,
+        number=watched.number,
+        title=watched.title,
+        source=watched.source,
+        capabilities=watched.capabilities,
+        targets=watched.targets,
+        state=state,
+        notes=(note,) if note else (),
+    )
 
 
 def tracked(
@@ -107,9 +119,14 @@ def tracked(
     events: Sequence[Event],
     *,
     builds: Sequence[Build] = (),
+    published: Collection[str] = (),
     said: State | None = None,
 ) -> Tracked:
-    """Compute what a history tells of a change. `said`: the state that somebody was asked for."""
+    """Compute what a history tells of a change.
+
+    `published`: releases that the index has; where some are newer than the newest tag, that no tag has the change says
+    nothing. `said`: the state that somebody was asked for.
+    """
     releases = entered(history, events)
     nightly = first_nightly(history, events)
     nightlies = any(tag.kind == "nightly" for tag in history.tags)
@@ -117,20 +134,23 @@ def tracked(
     image = next((build.name for build in built if build.kind == "image"), None)
     name = nightly.name if nightly else next((b.name for b in built if b.kind == "nightly"), None)
     there = [version for version, has in releases.items() if has]
-    brought = [event for event in events if event.how == "merged"] or [e for e in events if e.brings]
+    brought = [event for event in events if event.how == "merged"] or [
+        e for e in events if e.brings
+    ]
     notes = []
     if history.shallow:
         notes.append("the clone is shallow: what is older than it is not known")
+    newer = untagged(history, published)
     state = _state(watched, history, events, said)
     merged = brought[-1].commit if brought else None
     whole = not history.shallow
-    return Tracked(
-        **_stated(watched),
-        state=state,
+    return msgspec.structs.replace(
+        untold(watched, state=state),
         merged=merged.sha if merged else "",
         merged_day=_day(merged.time) if merged else "",
-        first_release=there[0] if there else _absent(known=bool(releases) and bool(events) and whole),
-        first_nightly=name or _absent(known=bool(events) and whole and (nightlies or _any(builds, "nightly"))),
+        first_release=there[0] if there else _absent(known=bool(events) and whole and not newer),
+        first_nightly=name
+        or _absent(known=bool(events) and whole and (nightlies or _any(builds, "nightly"))),
         first_image=image or _absent(known=bool(events) and whole and _any(builds, "image")),
         releases=ranges(releases),
         picks=sum(1 for event in events if event.how == "picked"),
@@ -147,6 +167,13 @@ def tracked(
         ),
         notes=tuple(notes),
     )
+
+
+def untagged(history: History, published: Iterable[str]) -> int:
+    """Count the published releases that are newer than the newest tag."""
+    newest = max(history.releases, default=Version("0"))
+    found = map(Version, published)
+    return sum(1 for version in found if version > newest and not version.is_prerelease)
 
 
 def has(
@@ -193,10 +220,3 @@ def _absent(*, known: bool) -> str:
 
 def _day(time: int) -> str:
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}"
-
-
-def _stated(watched: Watched) -> dict[str, object]:
-    return {
-        name: getattr(watched, name)
-        for name in ("watch", "repository", "kind", "number", "title", "source", "capabilities", "targets")
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -21,7 +22,17 @@ from matrix.knowledge import Knowledge
 from matrix.landing import Alike, entered
 from matrix.model import Model
 from matrix.namedstack import NamedStack
-from matrix.tracking import NONE, State, Tracked, events_of, has, tracked, untold
+from matrix.tracking import (
+    NONE,
+    Evidence,
+    State,
+    Tracked,
+    events_of,
+    has,
+    tracked,
+    untagged,
+    untold,
+)
 from matrix.upstream import Watched
 from matrix.vocabulary import MACHINES
 
@@ -29,11 +40,15 @@ ANSWERS: Final[tuple[Literal["yes", "no", "unknown"], ...]] = ("yes", "no", "unk
 
 
 class Source(Model, frozen=True, kw_only=True):
-    """What was read of a repository: up to when, and its newest release; "" for what it has none of."""
+    """What was read of a repository: up to when, and its newest release; "" for what it has none of.
+
+    `untagged`: how many published releases are newer than that, of which it tells nothing.
+    """
 
     repository: str
     day: str
     newest_release: str
+    untagged: int
     commits: int
     shallow: bool
 
@@ -73,7 +88,7 @@ def watch(
         _one(knowledge, watched, histories.get(watched.repository), executed, states)
         for watched in asked
     ]
-    return WatchReport(sources=tuple(_sources(histories)), watched=tuple(told))
+    return WatchReport(sources=tuple(_sources(knowledge, histories)), watched=tuple(told))
 
 
 def _one(
@@ -92,22 +107,37 @@ def _one(
     except RefusedError:
         events = events_of(watched, history, None)
         notes.append("picks under another subject are not counted: the clone lacks file contents")
-    found = tracked(watched, history, events, builds=upstream.builds, said=said)
-    releases = entered(history, events) if events else {}
     package = knowledge.configuration.package_of(watched.repository)
-    stacks = _stacks(knowledge, package, releases, watched)
-    evidence = _evidence(knowledge, watched, package, releases, stacks, executed)
-    return msgspec.structs.replace(
-        found,
-        stacks={
-            answer: tuple(name.name for name, is_in in stacks if is_in == answer)
-            for answer in ANSWERS
-        }
-        if events
-        else {},
-        notes=(*found.notes, *notes),
-        **(evidence if found.first_release != NONE else {"evidence": "not_released"}),
+    found = tracked(
+        watched,
+        history,
+        events,
+        builds=upstream.builds,
+        published=_published(knowledge, watched.repository),
+        said=said,
     )
+    found = msgspec.structs.replace(found, notes=(*found.notes, *notes))
+    if not events:
+        return found
+    releases = entered(history, events)
+    stacks = _stacks(knowledge, package, releases, watched)
+    by_answer = {
+        answer: tuple(named.name for named, is_in in stacks if is_in == answer)
+        for answer in ANSWERS
+    }
+    found = msgspec.structs.replace(found, stacks=by_answer)
+    if not found.releases:
+        return msgspec.structs.replace(found, evidence=_unreleased(found))
+    as_released = {
+        named.name: is_in == "yes"
+        for named, is_in in reversed(stacks)
+        if named.name == f"{named.lead[0]}=={named.lead[1]}"
+    }
+    return _compared(knowledge, found, releases, as_released, executed)
+
+
+def _unreleased(found: Tracked) -> Evidence:
+    return "not_released" if found.first_release == NONE else "unknown"
 
 
 def _stacks(
@@ -123,88 +153,79 @@ def _stacks(
     return found
 
 
-def _evidence(
+def _compared(
     knowledge: Knowledge,
-    watched: Watched,
-    package: str,
+    found: Tracked,
     releases: Mapping[str, bool],
-    stacks: Sequence[tuple[NamedStack, str]],
+    stacks: Mapping[str, bool],
     executed: Executed | None,
-) -> dict[str, object]:
-    """Compare the wheels, and the stacks, just before the change with the first that have it."""
-    wheels = _turn(
-        [v for v in releases if knowledge.published.records(package).get(v)], releases
-    )
+) -> Tracked:
+    """Compare the wheels, and the stacks as released, just before the change with the first that have it."""
+    package = knowledge.configuration.package_of(found.repository)
+    read = knowledge.published.records(package)
     changes: list[Change] = []
-    before, after = [], []
+    pairs: list[tuple[str, str]] = []
     measured = False
-    if wheels:
-        old, new = (_lamps(knowledge, watched, package, version) for version in wheels)
+    if wheels := _turn([version for version in releases if version in read], releases):
+        old, new = (list(_lamps(knowledge, found, package, version)) for version in wheels)
         changes += of_wheels(old, new)
         measured = bool(old) and bool(new)
-        before.append(f"{package} {wheels[0]}")
-        after.append(f"{package} {wheels[1]}")
-    plain = [(named, is_in) for named, is_in in reversed(stacks) if named.name.startswith(f"{named.lead[0]}==")]
-    pair = _turn([named.name for named, _ in plain], {named.name: is_in == "yes" for named, is_in in plain})
-    if pair:
-        old_cells, new_cells = (_cells(knowledge, watched, name, executed) for name in pair)
-        changes += of_stacks(old_cells, new_cells)
-        measured = measured or any(cell.reason != "not_measured" for cell in (*old_cells, *new_cells))
-        before.append(pair[0])
-        after.append(pair[1])
-    state = "changed" if changes else "unchanged" if measured else "not_measured"
-    if not any(releases.values()):
-        state = "unknown" if not releases else "not_released"
-    return {
-        "evidence": state,
-        "before": tuple(before),
-        "after": tuple(after),
-        "changes": tuple(changes),
-    }
+        pairs.append((f"{package} {wheels[0]}", f"{package} {wheels[1]}"))
+    if pair := _turn(list(stacks), stacks):
+        before, after = (_cells(knowledge, found, name, executed) for name in pair)
+        changes += of_stacks(before, after)
+        judged = [any(cell.verdict != "unknown" for cell in cells) for cells in (before, after)]
+        measured = measured or all(judged)
+        pairs.append(pair)
+    return msgspec.structs.replace(
+        found,
+        evidence="changed" if changes else "unchanged" if measured else "not_measured",
+        before=tuple(before for before, _ in pairs),
+        after=tuple(after for _, after in pairs),
+        changes=tuple(changes),
+    )
 
 
 def _turn(names: Sequence[str], there: Mapping[str, bool]) -> tuple[str, str] | None:
     """Return the first of `names` that has the change, behind the one before it; None where it came with none."""
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in pairwise(names):
         if there[after] and not there[before]:
             return before, after
     return None
 
 
-def _lamps(knowledge: Knowledge, watched: Watched, package: str, version: str) -> list[Lamps]:
-    """Return what a release's wheels hold and say, where they were read."""
-    found = []
+def _lamps(knowledge: Knowledge, found: Tracked, package: str, version: str) -> Iterator[Lamps]:
+    """Yield what a release's wheels hold and say, where they were read."""
     pieces = knowledge.configuration.capabilities.pieces
-    for name in watched.targets:
+    for name in found.targets:
         target = knowledge.configuration.target(name)
         for machine in target.machines:
             record = knowledge.published.record(package, version, machine)
-            for capability in watched.capabilities if record else ():
-                found.append(
-                    Lamps(
-                        name,
-                        machine,
-                        capability,
-                        declared(record.gates, capability, target.capability),
-                        compiled(record, capability, target.capability, pieces).compiled,
-                    )
-                )
-    return found
+            for capability in found.capabilities:
+                if record is not None:
+                    says = declared(record.gates, capability, target.capability)
+                    holds = compiled(record, capability, target.capability, pieces).compiled
+                    yield Lamps(name, machine, capability, says, holds)
 
 
 def _cells(
-    knowledge: Knowledge, watched: Watched, stack: str, executed: Executed | None
+    knowledge: Knowledge, found: Tracked, stack: str, executed: Executed | None
 ) -> tuple[Cell, ...]:
     return knowledge.report(
         generated="",
         stacks=[stack],
-        targets=watched.targets,
-        capabilities=watched.capabilities,
+        targets=found.targets,
+        capabilities=found.capabilities,
         executed=executed,
     ).cells
 
 
-def _sources(histories: Mapping[str, Upstream]) -> Iterator[Source]:
+def _published(knowledge: Knowledge, repository: str) -> set[str]:
+    package = knowledge.configuration.package_of(repository)
+    return {v for machine in MACHINES for v in knowledge.published.versions(package, machine)}
+
+
+def _sources(knowledge: Knowledge, histories: Mapping[str, Upstream]) -> Iterator[Source]:
     for repository, upstream in histories.items():
         history = upstream.history
         newest = max(history.releases, default=Version("0"))
@@ -213,6 +234,7 @@ def _sources(histories: Mapping[str, Upstream]) -> Iterator[Source]:
             repository=repository,
             day=f"{datetime.fromtimestamp(at.time, UTC):%Y-%m-%d}" if at else "",
             newest_release=str(newest) if history.releases else "",
+            untagged=untagged(history, _published(knowledge, repository)),
             commits=len(history.commits),
             shallow=history.shallow,
         )

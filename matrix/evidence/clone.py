@@ -38,8 +38,7 @@ class Clone:
             told = self._git.text("rev-parse", "--is-bare-repository", "--is-shallow-repository")
         except RefusedError as error:
             raise NotFoundError(f"{folder}: is no git repository ({error})") from error
-        bare, shallow = (told.split() + ["", ""])[:2]
-        self.bare, self.shallow = bare == "true", shallow == "true"
+        self.bare, self.shallow = (word == "true" for word in told.split())
 
     @property
     def repositories(self) -> tuple[str, ...]:
@@ -92,7 +91,9 @@ class Clone:
         """Return upstream's branches and tags of builds; a working clone's own branches are not upstream's."""
         heads: dict[str, dict[str, str]] = {}
         tags: list[Tag] = []
-        told = self._git.text("for-each-ref", f"--format={_REFS}", "refs/heads", "refs/remotes", "refs/tags")
+        told = self._git.text(
+            "for-each-ref", f"--format={_REFS}", "refs/heads", "refs/remotes", "refs/tags"
+        )
         remote = self._remote(repository)
         for line in told.splitlines():
             name_of, kind, peeled, peeled_kind, ref = line.split("\0")
@@ -165,7 +166,9 @@ def cached(repository: str, url: str, folder: Path | None = None) -> tuple[Clone
         try:
             _update(Git(place, network=True, local=local), url)
         except (RefusedError, OutsideError) as error:
-            return Clone(place, network=True, local=local), f"{repository}: not brought up to date: {error}"
+            return Clone(
+                place, network=True, local=local
+            ), f"{repository}: not brought up to date: {error}"
         return Clone(place, network=True, local=local), ""
     part: Path | None = None
     try:
@@ -178,7 +181,9 @@ def cached(repository: str, url: str, folder: Path | None = None) -> tuple[Clone
         )
         part.rename(place)  # whole or not at all; where another one was faster, theirs is as good
     except RefusedError as error:
-        raise OutsideError(f"{repository}: cannot be cloned: {error}; --clone PATH reads one that you have") from error
+        raise OutsideError(
+            f"{repository}: cannot be cloned: {error}; --clone PATH reads one that you have"
+        ) from error
     except OSError as error:
         if not (place / "HEAD").is_file():
             raise OutsideError(f"{place}: {error.strerror}") from error
@@ -209,8 +214,19 @@ def split(text: str) -> tuple[str, Path]:
 
 def _update(git: Git, url: str) -> None:
     git.text(
-        *("fetch", "--quiet", "--prune", "--force", "--tags", "--filter=blob:none", "--no-write-fetch-head"),
-        *("--end-of-options", "origin" if git.perhaps("config", "remote.origin.url") == url else url),
+        *(
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--force",
+            "--tags",
+            "--filter=blob:none",
+            "--no-write-fetch-head",
+        ),
+        *(
+            "--end-of-options",
+            "origin" if git.perhaps("config", "remote.origin.url") == url else url,
+        ),
         *("+refs/heads/*:refs/heads/*",),
         seconds=CLONING,
     )

@@ -18,7 +18,12 @@ from matrix.errors import ConfigurationError, OutsideError, ToolError
 _SETTINGS: Final = (
     *("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat", "core.quotePath=true"),
     *("log.showSignature=false", "log.mailmap=false", "i18n.logOutputEncoding=UTF-8"),
-    *("submodule.recurse=false", "fetch.recurseSubmodules=false", "gc.auto=0", "maintenance.auto=0"),
+    *(
+        "submodule.recurse=false",
+        "fetch.recurseSubmodules=false",
+        "gc.auto=0",
+        "maintenance.auto=0",
+    ),
     *("protocol.allow=never", "color.ui=never"),
 )
 _SPOKEN: Final = ("protocol.https.allow=always", "protocol.ssh.allow=always")
@@ -75,9 +80,13 @@ class Git:
                 timeout=seconds,
             )
         except FileNotFoundError as error:
-            raise ToolError("git is not installed; install it to read upstream's history") from error
+            raise ToolError(
+                "git is not installed; install it to read upstream's history"
+            ) from error
         except subprocess.TimeoutExpired as error:
-            raise OutsideError(f"git gave no answer within {seconds:.0f} s: {self.folder}") from error
+            raise OutsideError(
+                f"git gave no answer within {seconds:.0f} s: {self.folder}"
+            ) from error
         except OSError as error:
             raise OutsideError(f"git cannot be run: {error.strerror}") from error
         if done.returncode:
@@ -114,7 +123,15 @@ class Git:
         if not commits:
             return {}
         changes = self.text(
-            *("diff-tree", "--stdin", "-p", "--root", "--no-renames", "--no-ext-diff", "--no-textconv"),
+            *(
+                "diff-tree",
+                "--stdin",
+                "-p",
+                "--root",
+                "--no-renames",
+                "--no-ext-diff",
+                "--no-textconv",
+            ),
             told="".join(f"{commit}\n" for commit in commits),
         )
         told = self.text("patch-id", "--stable", told=changes)
