@@ -184,10 +184,13 @@ def has(
         asked = [part.strip() for part in version.split("+")[1:]]
         return "yes" if number and f"#{number}" in asked else "unknown"
     try:
-        found = releases.get(str(Version(version)))
+        wanted = Version(version)
     except InvalidVersion:
         return "unknown"
-    return "unknown" if found is None else "yes" if found else "no"
+    for release, is_in in releases.items():
+        if release == version or Version(release) == wanted:
+            return "yes" if is_in else "no"
+    return "unknown"
 
 
 def _state(

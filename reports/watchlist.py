@@ -108,7 +108,7 @@ def _changes(changes: Sequence[Change]) -> Iterator[str]:
     for change in changes[:_MOST]:
         where = f" ({', '.join(change.environments)})" if change.environments else ""
         yield plain(
-            f"- {change.capability} {change.lamp} {change.before} → {change.after}"
+            f"- {change.capability} {change.lamp} was {change.before}, is {change.after}"
             f" on {change.target} {change.machine}{where}"
         )
     if len(changes) > _MOST:
