@@ -191,7 +191,7 @@ class Configuration:
         return held
 
     @cached_property
-    def upstream(self) -> UpstreamFile:
+    def watched(self) -> UpstreamFile:
         """Changes that are watched upstream, and the repositories that they are of."""
         file = "upstream.yaml"
         held = load(self._folder / file, UpstreamFile)
@@ -212,7 +212,7 @@ class Configuration:
     def package_of(self, repository: str) -> str:
         """Give the distribution that a watched repository releases."""
         return next(
-            one.package for one in self.upstream.repositories if one.repository == repository
+            one.package for one in self.watched.repositories if one.repository == repository
         )
 
     def target(self, name: str) -> Target:

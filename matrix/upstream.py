@@ -15,11 +15,19 @@ Kind = Literal["pull", "issue", "commit"]
 
 
 class WatchedRepository(Model, frozen=True, kw_only=True):
-    """A repository whose history is read. `package`: the distribution that it releases."""
+    """A repository whose history is read. `package`: the distribution that it releases.
+
+    `url`: where it is cloned from, "" for GitHub.
+    """
 
     repository: Repository
     package: str
-    url: str
+    url: str = ""
+
+    @property
+    def remote(self) -> str:
+        """Return where it is cloned from."""
+        return self.url or f"https://github.com/{self.repository}.git"
 
 
 class Watched(Model, frozen=True, kw_only=True):

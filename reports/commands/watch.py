@@ -73,8 +73,8 @@ def watch(
     from reports.watchlist import render  # noqa: PLC0415
 
     knowledge = Knowledge.load()
-    asked = _asked(names, knowledge.configuration.upstream.watched)
-    urls = {one.repository: one.url for one in knowledge.configuration.upstream.repositories}
+    asked = _asked(names, knowledge.configuration.watched.watched)
+    urls = {one.repository: one.remote for one in knowledge.configuration.watched.repositories}
     wanted = {one.repository for one in asked}
     built = _builds(lists, urls)
     opened, failed = _given(clones, urls) if clones else _cached(wanted, urls)

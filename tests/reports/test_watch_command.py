@@ -156,25 +156,25 @@ def test_builds_name_the_first_nightly_and_image(run: Run, vllm: Repo, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "words"),
     [
-        (["--clone", "{folder}/nowhere"], 2, "no such folder"),
-        (["--clone", "{folder}"], 2, "is no git repository"),
-        (["--clone", "{folder}/vllm"], 2, "none of its remotes is no watched repository; say which: --clone vllm-project/vllm="),
-        (["--clone", "vllm-project/vlm={folder}/vllm"], 2, "vllm-project/vlm is no watched repository"),
-        (["--clone", "vllm-project/vllm={folder}/vllm", "--clone", "vllm-project/vllm={folder}/vllm"], 2, "was given already"),
-        (["vllm#2971"], 2, "nothing is watched as 'vllm#2971'; did you mean vllm#29711?"),
-        (["--builds", "vllm-project/vllm={folder}/nowhere"], 2, "cannot be read"),
-        (["--builds", "nowhere"], 2, "is no OWNER/NAME=FILE"),
-        (["--clone", ""], 2, "--clone takes PATH"),
+        (["--clone", "{folder}/nowhere"], "no such folder"),
+        (["--clone", "{folder}"], "is no git repository"),
+        (["--clone", "{folder}/vllm"], "none of its remotes is no watched repository; say which: --clone vllm-project/vllm="),
+        (["--clone", "vllm-project/vlm={folder}/vllm"], "vllm-project/vlm is no watched repository"),
+        (["--clone", "vllm-project/vllm={folder}/vllm", "--clone", "vllm-project/vllm={folder}/vllm"], "was given already"),
+        (["vllm#2971"], "nothing is watched as 'vllm#2971'; did you mean vllm#29711?"),
+        (["--builds", "vllm-project/vllm={folder}/nowhere"], "cannot be read"),
+        (["--builds", "nowhere"], "is no OWNER/NAME=FILE"),
+        (["--clone", ""], "--clone takes PATH"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line(
-    run: Run, vllm: Repo, tmp_path: Path, arguments: list[str], code: int, words: str
+    run: Run, vllm: Repo, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     del vllm
     told = run(*(each.format(folder=tmp_path) for each in arguments))
-    assert (told.code, told.out) == (code, "")
+    assert (told.code, told.out) == (2, "")
     assert told.err.count("\n") == 1
     assert words in told.err
 
@@ -182,7 +182,7 @@ def test_what_cannot_be_read_is_one_line(
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let vLLM's repository be somewhere else."""
-    real = Configuration().upstream
+    real = Configuration().watched
 
     def at(url: str) -> None:
         def moved(_: Any) -> UpstreamFile:
@@ -196,7 +196,7 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             )
             return msgspec.structs.replace(real, repositories=repositories)
 
-        monkeypatch.setattr(Configuration, "upstream", property(moved))
+        monkeypatch.setattr(Configuration, "watched", property(moved))
 
     return at
 
