@@ -26,6 +26,7 @@ from matrix.pins import Choice
 from matrix.plan import Pruned
 from matrix.proberun import ProbeRun
 from matrix.published import Listing
+from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
 from matrix.stack import StacksFile
@@ -106,6 +107,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "stacks": StacksFile,
     "drivers": DriversFile,
     "upstream": UpstreamFile,
+    "repositories": RepositoriesFile,
 }
 """The data files, by name without `.yaml`."""
 

@@ -48,9 +48,19 @@ class Watched(Model, frozen=True, kw_only=True):
     source: Annotated[str, Meta(pattern=r"^https://")]
     note: str = ""
 
+    @property
+    def is_named(self) -> bool:
+        """Say whether it has the one name that its kind has: a number, or a commit."""
+        of_commit = self.kind == "commit"
+        return bool(self.commit) == of_commit and bool(self.number) != of_commit
+
 
 class UpstreamFile(Model, frozen=True, kw_only=True):
     """The content of `upstream.yaml`."""
 
     repositories: tuple[WatchedRepository, ...]
     watched: tuple[Watched, ...]
+
+    def package_of(self, repository: str) -> str:
+        """Give the distribution that a watched repository releases."""
+        return next(one.package for one in self.repositories if one.repository == repository)

@@ -107,7 +107,7 @@ def _one(
     except RefusedError:
         events = events_of(watched, history, None)
         notes.append("picks under another subject are not counted: the clone lacks file contents")
-    package = knowledge.configuration.package_of(watched.repository)
+    package = knowledge.configuration.watched.package_of(watched.repository)
     found = tracked(
         watched,
         history,
@@ -161,7 +161,7 @@ def _compared(
     executed: Executed | None,
 ) -> Tracked:
     """Compare the wheels, and the stacks as released, just before the change with the first that have it."""
-    package = knowledge.configuration.package_of(found.repository)
+    package = knowledge.configuration.watched.package_of(found.repository)
     read = knowledge.published.records(package)
     changes: list[Change] = []
     pairs: list[tuple[str, str]] = []
@@ -221,7 +221,7 @@ def _cells(
 
 
 def _published(knowledge: Knowledge, repository: str) -> set[str]:
-    package = knowledge.configuration.package_of(repository)
+    package = knowledge.configuration.watched.package_of(repository)
     return {v for machine in MACHINES for v in knowledge.published.versions(package, machine)}
 
 
