@@ -29,7 +29,7 @@ from matrix.published import Listing
 from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
-from matrix.stack import StacksFile
+from matrix.stack import StacksFile, WrittenStack
 from matrix.target import TargetsFile
 from matrix.upstream import UpstreamFile
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
@@ -98,6 +98,13 @@ class PlanOutput(Model, frozen=True, kw_only=True):
     pruned: tuple[Pruned, ...]
 
 
+class TryOutput(Model, frozen=True, kw_only=True):
+    """What `try --json` prints: the patched stack, as `stacks.yaml` has those by hand, and the jobs that probe it."""
+
+    stack: WrittenStack
+    plan: PlanOutput
+
+
 FILES: Final[dict[str, type[Model]]] = {
     "targets": TargetsFile,
     "capabilities": CapabilitiesFile,
@@ -117,6 +124,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "pins": Choice,
     "plan": PlanOutput,
     "watch": WatchReport,
+    "try": TryOutput,
     "build": ImageReport,
     "select": Selection,
     "record": WheelEvidence,
@@ -134,6 +142,7 @@ _TITLES: Final = {
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
     "watch": "nvfp4-matrix watch --json",
+    "try": "nvfp4-matrix try --json",
     "build": "nvfp4-matrix build --json",
     "select": "nvfp4-matrix select --json",
     "record": "ledger/<package>/<wheel>.json",

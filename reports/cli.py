@@ -26,8 +26,9 @@ COMMANDS: Final = (
     "refresh",
     "import",
     "watch",
+    "try",
 )
-_MODULES: Final = {"import": "importing"}
+_MODULES: Final = {"import": "importing", "try": "trying"}
 """Commands that Python has a keyword of the same name for."""
 
 EXAMPLES = """\b
