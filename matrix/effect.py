@@ -11,7 +11,10 @@ from matrix.model import Model
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
 
 Lamp = Literal["declared", "compiled", "selected", "executed", "verdict"]
-_OF_STACK: Final[tuple[Lamp, ...]] = ("selected", "executed", "verdict")
+OF_STACK: Final[tuple[Lamp, ...]] = ("selected", "executed", "verdict")
+"""What a stack's cell says that no wheel says by itself."""
+
+EVERY: Final[tuple[Lamp, ...]] = ("declared", "compiled", *OF_STACK)
 
 
 _SILENT: Final[dict[Lamp, frozenset[str]]] = {
@@ -64,7 +67,9 @@ def of_wheels(before: Iterable[Lamps], after: Iterable[Lamps]) -> Iterator[Chang
                 )
 
 
-def of_stacks(before: Sequence[Cell], after: Sequence[Cell]) -> Iterator[Change]:
+def of_stacks(
+    before: Sequence[Cell], after: Sequence[Cell], lamps: Sequence[Lamp] = OF_STACK
+) -> Iterator[Change]:
     """Compare the cells of two stacks; environments that say the same are told together."""
     old = {_place(cell): cell for cell in before}
     found: list[tuple[tuple[str, Machine, str, Lamp, str, str], Environment]] = []
@@ -72,7 +77,7 @@ def of_stacks(before: Sequence[Cell], after: Sequence[Cell]) -> Iterator[Change]
         was = old.get(_place(new))
         if was is None:
             continue
-        for lamp in _OF_STACK:
+        for lamp in lamps:
             first, second = str(getattr(was, lamp)), str(getattr(new, lamp))
             if first != second and not {first, second} & _SILENT.get(lamp, frozenset()):
                 key = (new.target, new.machine, new.capability, lamp, first, second)

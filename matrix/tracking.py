@@ -56,7 +56,7 @@ class Tracked(Model, frozen=True, kw_only=True):
 
     `state` is of the main branch where a clone was read. `merged`: the commit that brought it first. `first_release`,
     `first_nightly`, `first_image`: a name, "none" where none has it, "unknown" where nothing tells. Releases are ordered
-    by version, nightlies by time. `releases`: ranges of all that have it. `picks`: commits beside the main branch that
+    by version, nightlies by time. `releases`: ranges of all that have it, and `has` one by one. `picks`: commits beside the main branch that
     bring it. `stacks`: ours, by whether they have it. `before`, `after`: what the evidence was compared of.
     """
 
@@ -75,6 +75,7 @@ class Tracked(Model, frozen=True, kw_only=True):
     first_nightly: str = UNKNOWN
     first_image: str = UNKNOWN
     releases: tuple[str, ...] = ()
+    has: tuple[str, ...] = ()
     picks: int = 0
     landed: tuple[Landed, ...] = ()
     stacks: dict[Literal["yes", "no", "unknown"], tuple[str, ...]] = {}  # noqa: RUF012 - msgspec copies an empty default
@@ -153,6 +154,7 @@ def tracked(
         or _absent(known=bool(events) and whole and (nightlies or _any(builds, "nightly"))),
         first_image=image or _absent(known=bool(events) and whole and _any(builds, "image")),
         releases=ranges(releases),
+        has=tuple(there),
         picks=sum(1 for event in events if event.how == "picked"),
         landed=tuple(
             Landed(

@@ -131,7 +131,7 @@ def _one(
     as_released = {
         named.name: is_in == "yes"
         for named, is_in in reversed(stacks)
-        if named.name == f"{named.lead[0]}=={named.lead[1]}"
+        if named.name == f"{named.lead[0]}=={named.lead[1]}" and is_in != "unknown"
     }
     return _compared(knowledge, found, releases, as_released, executed)
 

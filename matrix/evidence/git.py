@@ -44,10 +44,16 @@ class RefusedError(Exception):
 
 
 class Git:
-    """Git on one folder. `local`: a remote of it is a folder too, which may be spoken to beside the network."""
+    """Git on one folder. `local`: a remote of it is a folder too, which may be spoken to beside the network.
 
-    def __init__(self, folder: Path, *, network: bool = False, local: bool = False) -> None:
+    `within`: the folder may lie in the working tree of a repository, instead of being one.
+    """
+
+    def __init__(
+        self, folder: Path, *, network: bool = False, local: bool = False, within: bool = False
+    ) -> None:
         self.folder = folder
+        self._within = within
         self._spoken = (
             *(_SPOKEN if network else ()),
             *(("protocol.file.allow=always",) if network and local else ()),
@@ -66,9 +72,10 @@ class Git:
         takes too long.
         """
         place = ("-C", str(self.folder)) if self.folder.is_dir() else ()
-        # A folder inside another repository's working tree is not that repository.
-        mine = {"GIT_CEILING_DIRECTORIES": str(self.folder.absolute().parent)}
-        mine["GIT_NO_LAZY_FETCH"] = "0" if self._spoken else "1"
+        mine = {"GIT_NO_LAZY_FETCH": "0" if self._spoken else "1"}
+        if not self._within:
+            # A folder inside another repository's working tree is not that repository.
+            mine["GIT_CEILING_DIRECTORIES"] = str(self.folder.absolute().parent)
         settings = [word for each in (*_SETTINGS, *self._spoken) for word in ("-c", each)]
         try:
             done = subprocess.run(  # noqa: S603 - no shell; what is not ours follows --end-of-options or stdin

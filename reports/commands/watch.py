@@ -17,8 +17,10 @@ from reports.text import plain
 if TYPE_CHECKING:
     from matrix.build import Build
     from matrix.evidence.clone import Clone
+    from matrix.executed import Executed
+    from matrix.knowledge import Knowledge
     from matrix.upstream import Watched
-    from matrix.watching import Upstream
+    from matrix.watching import Upstream, WatchReport
 
 EXAMPLES = """\b
 Examples:
@@ -26,6 +28,7 @@ Examples:
   nvfp4-matrix watch vllm#35568 flashinfer#2650
   nvfp4-matrix watch --clone ~/src/vllm --clone ~/src/flashinfer     no network
   nvfp4-matrix watch --clone flashinfer-ai/flashinfer=/srv/mirror/flashinfer.git --json
+  nvfp4-matrix watch --open-prs --dry-run              pins that upstream's releases suggest
   nvfp4-matrix watch --builds vllm-project/vllm=nightlies.txt
 """
 
@@ -53,6 +56,28 @@ Examples:
     metavar="DIR",
     help="What was executed, if not from the default folder.",
 )
+@click.option(
+    "--open-prs",
+    "proposing",
+    is_flag=True,
+    help="Propose pins that bring what is in: a branch of --checkout for each.",
+)
+@click.option(
+    "--checkout",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Where your stacks are committed [default: here].",
+)
+@click.option(
+    "--stacks-file",
+    "file",
+    default="matrix/stacks.yaml",
+    show_default=True,
+    metavar="PATH",
+    help="The stacks by hand, in that checkout.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what --open-prs would do, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def watch(
     *,
@@ -60,6 +85,10 @@ def watch(
     clones: tuple[str, ...],
     lists: tuple[str, ...],
     folder: Path | None,
+    proposing: bool,
+    checkout: Path,
+    file: str,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Tell of watched upstream changes whether they are in, since when, and what our evidence said before and after.
@@ -72,6 +101,10 @@ def watch(
     from matrix.watching import watch as watched  # noqa: PLC0415
     from reports.watchlist import render  # noqa: PLC0415
 
+    if dry_run and not proposing:
+        raise ConfigurationError("--dry-run says what --open-prs would do")
+    if proposing and as_json:
+        raise ConfigurationError("--open-prs tells in words what it proposes: leave --json out")
     knowledge = Knowledge.load()
     asked = _asked(names, knowledge.configuration.watched.watched)
     urls = {one.repository: one.remote for one in knowledge.configuration.watched.repositories}
@@ -82,13 +115,50 @@ def watch(
     for repository, clone in opened.items():
         if repository in wanted:
             histories[repository] = _read(repository, clone, asked, built.get(repository, ()))
-    told = watched(knowledge, asked, histories, executed=kept(folder))
+    executed = kept(folder)
+    told = watched(knowledge, asked, histories, executed=executed)
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
     else:
         click.echo(render(told, shutil.get_terminal_size((80, 24)).columns), nl=False)
+    if proposing:
+        _propose(told, knowledge, executed, checkout, file, dry_run=dry_run)
     if failed:
         sys.exit(OutsideError.exit_code)
+
+
+def _propose(
+    told: WatchReport,
+    knowledge: Knowledge,
+    executed: Executed,
+    folder: Path,
+    file: str,
+    *,
+    dry_run: bool,
+) -> None:
+    """Commit each proposal on a branch of its own, or only tell it."""
+    from matrix.evidence.checkout import Checkout  # noqa: PLC0415
+    from reports.proposal import told as written  # noqa: PLC0415
+    from reports.repin import Desk, resolved  # noqa: PLC0415
+
+    checkout = Checkout(folder)
+    desk = Desk(checkout, file, knowledge, executed, resolved)
+    proposals = list(desk.proposals(told.watched))
+    click.echo()
+    for one in proposals:
+        if dry_run:
+            before = {path: checkout.read(path) or "" for path in one.files}
+            click.echo(written(one, before), nl=False)
+            continue
+        made = checkout.commit(one.branch, one.files, f"{one.title}\n\n{one.body}")
+        state = f"committed as {made[:12]}" if made else "stands as it is"
+        click.echo(plain(f"{one.branch}: {state}; {one.title}"))
+    if not proposals:
+        click.echo(
+            "No pin to propose: no release brings a watched change that a stack by hand lacks."
+        )
+    elif not dry_run:
+        click.echo("Push a branch and open a pull request from it; its commit message is the text.")
 
 
 def _asked(names: Sequence[str], known: Sequence[Watched]) -> list[Watched]:

@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from images.locks import Ask
 from matrix.configuration import Configuration
+from matrix.errors import OutsideError
+from matrix.evidence.lockfile import Lock
 from matrix.upstream import UpstreamFile
+from reports import repin
 from reports.cli import main
 from tests.matrix.evidence.test_clone import FIX, Repo, served
 from tests.matrix.test_schemas import refused_when_planted
@@ -249,3 +253,128 @@ def test_without_git_it_says_so(vllm: Repo, tmp_path: Path) -> None:
     assert (
         told.stderr == "nvfp4-matrix: git is not installed; install it to read upstream's history\n"
     )
+
+
+STACKS = """\
+# Stacks of this desk. Schema: schema/stacks.schema.json
+as_released: []
+written:
+  - name: desk   # mine
+    pins:
+      vllm: 0.11.1  # from the spring
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Repo:
+    repo = Repo(tmp_path / "desk")
+    name = "images/kept/locks/desk-slim-x86_64-cp312.txt"
+    repo.commit(
+        "Stacks",
+        {
+            "matrix/stacks.yaml": STACKS,
+            name: "vllm==0.11.1\n",
+            "images/kept/locks/other.txt": "x\n",
+        },
+    )
+    return repo
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> list[Ask]:
+    """Stand for the index, which a lock is resolved with."""
+    asked: list[Ask] = []
+
+    def resolved(ask: Ask) -> Lock:
+        asked.append(ask)
+        return Lock(text="vllm==0.13.0 --hash=sha256:0\n", glibc="2.28")
+
+    monkeypatch.setattr(repin, "resolved", resolved)
+    return asked
+
+
+def test_a_pin_that_lacks_what_is_in_is_proposed_on_a_branch_of_its_own(
+    run: Run, vllm: Repo, desk: Repo, resolver: list[Ask]
+) -> None:
+    clone = (
+        "--clone",
+        f"vllm-project/vllm={vllm.folder}",
+        "--open-prs",
+        "--checkout",
+        str(desk.folder),
+    )
+    dry = run(*clone, "--dry-run")
+    assert dry.code == 0
+    assert "branch nvfp4-matrix/desk-vllm-0.13.0\n" in dry.out
+    assert "+      vllm: 0.13.0  # from the spring\n" in dry.out
+    assert desk.git("branch", "--format=%(refname:short)") == "main"
+    told = run(*clone)
+    assert (told.code, told.err) == (0, "")
+    assert "nvfp4-matrix/desk-vllm-0.13.0: committed as " in told.out
+    branch = "nvfp4-matrix/desk-vllm-0.13.0"
+    assert (
+        desk.git("show", f"{branch}:matrix/stacks.yaml")
+        == STACKS.replace("0.11.1", "0.13.0").strip()
+    )
+    lock = desk.git("show", f"{branch}:images/kept/locks/desk-slim-x86_64-cp312.txt")
+    assert lock.endswith("vllm==0.13.0 --hash=sha256:0")
+    assert [(ask.machine, ask.python, ask.environment) for ask in resolver] == [
+        ("x86_64", "3.12", "slim")
+    ] * 2
+    message = desk.git("log", "-1", "--format=%B", branch)
+    assert message.startswith("desk: vllm 0.13.0, which has vllm 29711, vllm 35568\n")
+    assert "| gemm | verdict |" in message
+    assert "The lock desk-slim-x86\\_64-cp312.txt is renewed." in message
+    assert "stands as it is" in run(*clone).out
+
+
+def test_a_lock_that_cannot_be_renewed_is_told(
+    run: Run, vllm: Repo, desk: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolved(_: Ask) -> Lock:
+        raise OutsideError("the index is away")
+
+    monkeypatch.setattr(repin, "resolved", resolved)
+    told = run(
+        *("--clone", f"vllm-project/vllm={vllm.folder}", "--open-prs", "--dry-run"),
+        *("--checkout", str(desk.folder)),
+    )
+    assert told.code == 0
+    assert "could not be renewed, and answers no more: the index is away" in told.out
+
+
+def test_where_nothing_lacks_anything_nothing_is_proposed(run: Run, vllm: Repo, desk: Repo) -> None:
+    desk.commit("Newer", {"matrix/stacks.yaml": STACKS.replace("0.11.1", "0.13.0")})
+    told = run(
+        *(
+            "--clone",
+            f"vllm-project/vllm={vllm.folder}",
+            "--open-prs",
+            "--checkout",
+            str(desk.folder),
+        )
+    )
+    assert "No pin to propose" in told.out
+    assert desk.git("branch", "--format=%(refname:short)") == "main"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dry-run"], "--dry-run says what --open-prs would do"),
+        (["--open-prs", "--json"], "leave --json out"),
+        (["--open-prs", "--checkout", "{folder}/nowhere"], "no such folder"),
+        (
+            ["--open-prs", "--checkout", "{folder}/vllm"],
+            "has no matrix/stacks.yaml; name the file with --stacks-file",
+        ),
+    ],
+)
+def test_a_proposal_without_its_place_is_one_line(
+    run: Run, vllm: Repo, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    given = [each.format(folder=tmp_path) for each in arguments]
+    told = run("--clone", f"vllm-project/vllm={vllm.folder}", *given)
+    assert told.code == 2
+    assert told.err.count("\n") == 1
+    assert words in told.err
