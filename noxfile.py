@@ -122,6 +122,20 @@ def plan(session: nox.Session) -> None:
     session.run("nvfp4-matrix", "plan", *session.posargs)
 
 
+@nox.session
+def watch(session: nox.Session) -> None:
+    """Tell what became of watched upstream changes: `nox -s watch -- --clone ~/src/vllm`."""
+    install(session)
+    session.run("nvfp4-matrix", "watch", *session.posargs)
+
+
+@nox.session(name="try")
+def trying(session: nox.Session) -> None:
+    """Write a stack with a pull request on top: `nox -s try -- vllm#35947 --on vllm==0.33.0`."""
+    install(session)
+    session.run("nvfp4-matrix", "try", *(session.posargs or ["--help"]))
+
+
 @nox.session(name="import")
 def importing(session: nox.Session) -> None:
     """Keep what somebody measured: `nox -s import -- nvfp4.txt awq.txt --stack S --target sm121`."""
