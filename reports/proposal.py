@@ -17,13 +17,17 @@ _HEAD: Final = ("capability", "evidence", "before", "after", "where")
 
 
 class Proposal(NamedTuple):
-    """A branch with `files` (path and content) changed, and the text of the pull request that asks for it."""
+    """A branch with `files` (path and content) changed, and the text of the pull request that asks for it.
+
+    `before`: what those files were made from; one that is not in it is new.
+    """
 
     pin: NewPin
     branch: str
     title: str
     body: str
     files: Mapping[str, str]
+    before: Mapping[str, str]
 
 
 class Proposer(Protocol):
@@ -80,12 +84,12 @@ def body(
     return _cut(text, limit)
 
 
-def told(proposal: Proposal, before: Mapping[str, str]) -> str:
+def told(proposal: Proposal) -> str:
     """Write out what would be sent: branch, title, the change of each file and the text."""
     lines = [f"branch {proposal.branch}", f"title  {proposal.title}", ""]
     for path, content in proposal.files.items():
         lines += difflib.unified_diff(
-            before.get(path, "").splitlines(),
+            proposal.before.get(path, "").splitlines(),
             content.splitlines(),
             f"a/{path}",
             f"b/{path}",

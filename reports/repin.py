@@ -78,6 +78,9 @@ class Desk:
             title=pin.title,
             body=body(pin, list(of_stacks(before, after, EVERY)), tracked, notes),
             files=files,
+            before={
+                path: there for path in files if (there := self.checkout.read(path)) is not None
+            },
         )
 
     def _locks(self, named: NamedStack) -> Iterator[tuple[str, str, str]]:

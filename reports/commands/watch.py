@@ -147,8 +147,7 @@ def _propose(
     click.echo()
     for one in proposals:
         if dry_run:
-            before = {path: checkout.read(path) or "" for path in one.files}
-            click.echo(written(one, before), nl=False)
+            click.echo(written(one), nl=False)
             continue
         made = checkout.commit(one.branch, one.files, f"{one.title}\n\n{one.body}")
         state = f"committed as {made[:12]}" if made else "stands as it is"

@@ -57,8 +57,10 @@ def test_a_text_is_no_longer_than_asked_for_and_counts_what_it_leaves_out(
 
 
 def test_a_dry_run_shows_branch_title_change_and_text() -> None:
-    proposal = Proposal(PIN, PIN.branch, PIN.title, "body\n", {"a.yaml": "x: 1\ny: 3\n"})
-    assert told(proposal, {"a.yaml": "x: 1\ny: 2\n"}).splitlines() == [
+    proposal = Proposal(
+        PIN, PIN.branch, PIN.title, "body\n", {"a.yaml": "x: 1\ny: 3\n"}, {"a.yaml": "x: 1\ny: 2\n"}
+    )
+    assert told(proposal).splitlines() == [
         "branch nvfp4-matrix/spark-vllm-0.20.0",
         "title  spark: vllm 0.20.0, which has vllm 7",
         "",
