@@ -31,7 +31,7 @@ _WORDS: Final = {
 def render(report: WatchReport, width: int = 80) -> str:
     """`report` as text of at most `width` columns (40 at least), with a final newline."""
     width = max(width, _NARROWEST)
-    lines = _wrap(_counted(report), width, "")
+    lines = _wrap(counted(report), width, "")
     for one in report.watched:
         lines += ["", *_wrap(f"{plain(one.watch)}  {headline(one)}", width, "", "  ")]
         lines += _wrap(plain(one.title), width, "    ")
@@ -57,14 +57,20 @@ def headline(one: Tracked) -> str:
     words: list[str] = [one.state]
     if one.first_release not in (NONE, "unknown"):
         words.append(f"in {plain(one.first_release)}")
-    if one.evidence == "changed":
-        words += _turned(one.changes)
-    elif one.evidence in _WORDS:
-        words.append(_WORDS[one.evidence])
+    if told := evidence(one):
+        words.append(told)
     return ", ".join(words)
 
 
-def _counted(report: WatchReport) -> str:
+def evidence(one: Tracked) -> str:
+    """Say what our evidence did; "" where nothing is known of it."""
+    if one.evidence == "changed":
+        return ", ".join(_turned(one.changes))
+    return _WORDS.get(one.evidence, "")
+
+
+def counted(report: WatchReport) -> str:
+    """Count the changes by state."""
     states = Counter(one.state for one in report.watched)
     return f"{len(report.watched)} watched: " + ", ".join(
         f"{n} {state}" for state, n in states.most_common()

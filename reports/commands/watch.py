@@ -78,6 +78,7 @@ Examples:
     help="The stacks by hand, in that checkout.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what --open-prs would do, and do nothing.")
+@click.option("--markdown", is_flag=True, help="Print a table for an issue or a job's summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def watch(
     *,
@@ -89,6 +90,7 @@ def watch(
     checkout: Path,
     file: str,
     dry_run: bool,
+    markdown: bool,
     as_json: bool,
 ) -> None:
     """Tell of watched upstream changes whether they are in, since when, and what our evidence said before and after.
@@ -99,12 +101,12 @@ def watch(
 
     from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.watching import watch as watched  # noqa: PLC0415
-    from reports.watchlist import render  # noqa: PLC0415
+    from reports import watchlist, watchmarkdown  # noqa: PLC0415
 
     if dry_run and not proposing:
         raise ConfigurationError("--dry-run says what --open-prs would do")
-    if proposing and as_json:
-        raise ConfigurationError("--open-prs tells in words what it proposes: leave --json out")
+    if as_json and (proposing or markdown):
+        raise ConfigurationError("--json is one object: leave --open-prs and --markdown out")
     knowledge = Knowledge.load()
     asked = _asked(names, knowledge.configuration.watched.watched)
     urls = {one.repository: one.remote for one in knowledge.configuration.watched.repositories}
@@ -119,8 +121,10 @@ def watch(
     told = watched(knowledge, asked, histories, executed=executed)
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
+    elif markdown:
+        click.echo(watchmarkdown.render(told), nl=False)
     else:
-        click.echo(render(told, shutil.get_terminal_size((80, 24)).columns), nl=False)
+        click.echo(watchlist.render(told, shutil.get_terminal_size((80, 24)).columns), nl=False)
     if proposing:
         _propose(told, knowledge, executed, checkout, file, dry_run=dry_run)
     if failed:

@@ -126,6 +126,13 @@ def test_what_it_prints_as_json_is_by_its_schema(run: Run, vllm: Repo) -> None:
     refused_when_planted("watch", json.loads(told.out))
 
 
+def test_it_prints_markdown_that_refers_to_no_thread(run: Run, vllm: Repo) -> None:
+    told = run("--clone", f"vllm-project/vllm={vllm.folder}", "--markdown", "vllm#29711")
+    assert told.out.startswith("## Watched upstream\n\n1 watched: 1 merged.\n")
+    assert "| merged | 0.11.2 | unknown | unknown | our evidence did not change |" in told.out
+    assert "#2" not in told.out
+
+
 def test_two_clones_are_told_apart_by_their_remotes(run: Run, vllm: Repo, tmp_path: Path) -> None:
     other = Repo(tmp_path / "flashinfer")
     other.commit("Enable the family (#2650)")
@@ -362,7 +369,7 @@ def test_where_nothing_lacks_anything_nothing_is_proposed(run: Run, vllm: Repo, 
     ("arguments", "words"),
     [
         (["--dry-run"], "--dry-run says what --open-prs would do"),
-        (["--open-prs", "--json"], "leave --json out"),
+        (["--open-prs", "--json"], "leave --open-prs and --markdown out"),
         (["--open-prs", "--checkout", "{folder}/nowhere"], "no such folder"),
         (
             ["--open-prs", "--checkout", "{folder}/vllm"],
