@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -267,12 +268,12 @@ def daemon(
 ) -> Iterator[tuple[Daemon, str]]:
     """An engine of our own with the image, and the image's name."""
     kept = Path(arguments[0][arguments[0].index("--kept") + 1])
-    (name,) = [f"nvfp4-matrix:{log.parent.name}" for log in kept.glob("*/build.log")]
+    (name,) = [f"nvfp4-matrix:{report.parent.name}" for report in kept.glob("*/report.json")]
     folder = tmp_path_factory.mktemp("engine")
     made = Daemon(folder)
     made.start()
     try:
-        with docker.DockerClient(base_url=made.host, timeout=300) as theirs:
+        with closing(docker.DockerClient(base_url=made.host, timeout=300)) as theirs:
             theirs.images.load(engine.images.get(name).save(named=True))
         yield made, name
     finally:
@@ -300,7 +301,7 @@ def test_a_run_survives_the_end_of_its_engine(
     assert again.returncode == 0, again.stderr
     assert whole(program.lines())
     assert errors(program.lines()) == [], "no check is to blame"
-    with docker.DockerClient(base_url=owner.host) as theirs:
+    with closing(docker.DockerClient(base_url=owner.host)) as theirs:
         assert ours(theirs) == []
 
 
