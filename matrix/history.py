@@ -109,6 +109,18 @@ class History:
         self.order = {sha: place for place, sha in enumerate(self.commits)}
         self._after: dict[str, frozenset[str]] = {}
 
+    def tagged(self, tags: Iterable[Tag]) -> History:
+        """Return the same history with more tags; those of commits that it lacks tell nothing and are left out."""
+        more = [each for each in tags if each.commit in self.commits]
+        return History(
+            self.commits.values(),
+            main=self.main,
+            branches=self.branches,
+            tags=(*self.tags, *more),
+            said=self.said,
+            shallow=self.shallow,
+        )
+
     @cached_property
     def mainline(self) -> frozenset[str]:
         """Every commit that the main branch has."""

@@ -56,8 +56,8 @@ class Tracked(Model, frozen=True, kw_only=True):
 
     `state` is of the main branch where a clone was read. `merged`: the commit that brought it first. `first_release`,
     `first_nightly`, `first_image`: a name, "none" where none has it, "unknown" where nothing tells. Releases are ordered
-    by version, nightlies by time. `releases`: ranges of all that have it, and `has` one by one. `picks`: commits beside the main branch that
-    bring it. `stacks`: ours, by whether they have it. `before`, `after`: what the evidence was compared of.
+    by version, nightlies by time; `at_latest`: releases are published right before the first of which nothing is known.
+    `releases`: ranges of all that have it, and `has` one by one. `picks`: commits beside the main branch that bring it. `stacks`: ours, by whether they have it. `before`, `after`: what the evidence was compared of.
     """
 
     watch: str
@@ -72,6 +72,7 @@ class Tracked(Model, frozen=True, kw_only=True):
     merged: str = ""
     merged_day: str = ""
     first_release: str = UNKNOWN
+    at_latest: bool = False
     first_nightly: str = UNKNOWN
     first_image: str = UNKNOWN
     releases: tuple[str, ...] = ()
@@ -142,6 +143,12 @@ def tracked(
     if history.shallow:
         notes.append("the clone is shallow: what is older than it is not known")
     newer = untagged(history, published)
+    between = _between(releases, there[0], published) if there else []
+    if between:
+        notes.append(
+            f"{len(between)} published releases before {there[0]} have no tag here: it may be in one of them, and what "
+            "changed may be of any"
+        )
     state = _state(watched, history, events, said)
     merged = brought[-1].commit if brought else None
     whole = not history.shallow
@@ -149,6 +156,7 @@ def tracked(
         untold(watched, state=state),
         merged=merged.sha if merged else "",
         merged_day=_day(merged.time) if merged else "",
+        at_latest=bool(between),
         first_release=there[0] if there else _absent(known=bool(events) and whole and not newer),
         first_nightly=name
         or _absent(known=bool(events) and whole and (nightlies or _any(builds, "nightly"))),
@@ -193,6 +201,19 @@ def has(
         if release == version or Version(release) == wanted:
             return "yes" if is_in else "no"
     return "unknown"
+
+
+def _between(releases: Mapping[str, bool], first: str, published: Iterable[str]) -> list[Version]:
+    """Return published releases without a tag that lie right before the first one that has a change."""
+    known = [Version(version) for version in releases]
+    before = [version for version in known if version < Version(first)]
+    lowest = max(before, default=Version("0"))
+    found = (version for version in map(Version, published) if version not in known)
+    return [
+        version
+        for version in found
+        if lowest < version < Version(first) and not version.is_prerelease
+    ]
 
 
 def _state(

@@ -56,7 +56,8 @@ def headline(one: Tracked) -> str:
     """Say in one line what became of a change: "merged, in 0.20.0, compiled turned yes on sm121"."""
     words: list[str] = [one.state]
     if one.first_release not in (NONE, "unknown"):
-        words.append(f"in {plain(one.first_release)}")
+        at_latest = " at the latest" if one.at_latest else ""
+        words.append(f"in {plain(one.first_release)}{at_latest}")
     if told := evidence(one):
         words.append(told)
     return ", ".join(words)

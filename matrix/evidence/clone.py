@@ -47,8 +47,12 @@ class Clone:
         urls = [entry.partition("\n")[2] for entry in told.split("\0")]
         return tuple(dict.fromkeys(found[1] for url in urls if (found := _NAMED.search(url))))
 
-    def history(self, repository: str, issues: Sequence[int] = ()) -> History:
+    def history(
+        self, repository: str, issues: Sequence[int] = (), builds: Sequence[str] = ()
+    ) -> History:
         """Read commits, branches and tags. `issues`: those whose fixes are looked for.
+
+        `builds`: commits, whole or cut short, that something was built of; those that are not here are left out.
 
         Raises OutsideError where git refuses, or where there is nothing to read.
         """
@@ -58,7 +62,7 @@ class Clone:
             branches = {
                 name: tip for name, tip in heads.items() if is_release_branch(name) and tip != main
             }
-            tips = [main, *branches.values(), *(each.commit for each in tags)]
+            tips = [main, *branches.values(), *(each.commit for each in tags), *self._there(builds)]
             return History(
                 self._commits(tips),
                 main=main,
@@ -128,6 +132,18 @@ class Clone:
             if name in heads:
                 return heads[name]
         raise OutsideError(f"{self.folder}: has no branch main or master to read")
+
+    def _there(self, commits: Sequence[str]) -> Iterator[str]:
+        """Yield the whole names of the commits that are here."""
+        if commits:
+            told = self._git.text(
+                *("cat-file", "--batch-check=%(objectname) %(objecttype)"),
+                told="".join(f"{commit}^{{commit}}\n" for commit in commits),
+            )
+            for line in told.splitlines():
+                name, _, kind = line.partition(" ")
+                if kind == "commit":
+                    yield name
 
     def _commits(self, tips: Sequence[str]) -> Iterator[Commit]:
         told = self._git.text("log", "--topo-order", _LOG, "--stdin", told=_lines(tips))

@@ -47,7 +47,7 @@ Examples:
     "lists",
     multiple=True,
     metavar="OWNER/NAME=FILE",
-    help="Nightly wheels and images, the oldest first: NAME [COMMIT] a line.",
+    help="Nightly wheels, images, releases without a tag: NAME [COMMIT] a line.",
 )
 @click.option(
     "--results",
@@ -222,10 +222,14 @@ def _cached(wanted: set[str], urls: dict[str, str]) -> tuple[dict[str, Clone], b
 def _read(
     repository: str, clone: Clone, asked: Sequence[Watched], built: tuple[Build, ...]
 ) -> Upstream:
+    from matrix.history import Tag  # noqa: PLC0415
     from matrix.watching import Upstream  # noqa: PLC0415
 
     issues = [one.number for one in asked if one.repository == repository and one.kind == "issue"]
-    return Upstream(clone.history(repository, issues), clone.alike, built)
+    history = clone.history(repository, issues, [build.commit for build in built if build.commit])
+    named = [(build, history.whole(build.commit)) for build in built if build.kind == "release"]
+    tags = [Tag(each.name, whole, "release", each.version) for each, whole in named if whole]
+    return Upstream(history.tagged(tags), clone.alike, built)
 
 
 def _builds(lists: Sequence[str], urls: dict[str, str]) -> dict[str, tuple[Build, ...]]:

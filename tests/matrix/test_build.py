@@ -20,6 +20,7 @@ from matrix.errors import ConfigurationError
         ("vllm/vllm-openai:nightly-0123456789abcdef0123456789abcdef01234567",
          Build("vllm/vllm-openai:nightly-0123456789abcdef0123456789abcdef01234567", "image", "0123456789abcdef0123456789abcdef01234567")),
         ("registry.local:5000/vllm:cu130 abcdef0  # by hand", Build("registry.local:5000/vllm:cu130", "image", "abcdef0")),
+        ("vllm==0.20.0 abcdef0", Build("vllm==0.20.0", "release", "abcdef0", "0.20.0")),
         ("vllm/vllm-openai:v0.20.0", Build("vllm/vllm-openai:v0.20.0", "image", "", "0.20.0")),
     ],
 )  # fmt: skip
@@ -30,7 +31,16 @@ def test_a_build_is_tied_to_a_commit_by_its_name_or_by_what_stands_behind_it(
 
 
 @pytest.mark.parametrize(
-    "line", ["latest", "vllm/vllm-openai:latest", "name abc", "name abcdef0 more", "name --x"]
+    "line",
+    [
+        "latest",
+        "vllm/vllm-openai:latest",
+        "name abc",
+        "name abcdef0 more",
+        "name --x",
+        "vllm==0.20.0",
+        "vllm==x abcdef0",
+    ],
 )
 def test_a_build_that_nothing_ties_to_a_commit_is_refused(line: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^list:2: "):

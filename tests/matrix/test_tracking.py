@@ -90,6 +90,22 @@ def test_none_has_it_only_where_that_can_be_known() -> None:
     assert track(history(["Begin"], tags=tags)).first_release == "unknown"
 
 
+def test_a_release_is_the_first_at_the_latest_where_others_before_it_are_not_known() -> None:
+    made = history(["Begin", MERGED], tags=[release("0.9.0", 1), release("0.12.0", 2)])
+    assert not track(made, published=["0.8.0", "0.9.0", "0.12.0", "0.11.0rc1"]).at_latest
+    found = track(made, published=["0.9.0", "0.10.0", "0.11.0", "0.12.0"])
+    assert (found.first_release, found.at_latest) == ("0.12.0", True)
+    assert found.notes[0].startswith("2 published releases before 0.12.0 have no tag here")
+
+
+def test_a_release_without_a_tag_is_known_by_its_commit() -> None:
+    made = history(["Begin", MERGED]).tagged(
+        [release("0.9.0", 1), release("0.10.0", 2), release("0.11.0", 77)]
+    )
+    assert track(made).first_release == "0.10.0"
+    assert "0.11.0" not in track(made).has  # of a commit that is not here
+
+
 def test_a_shallow_history_knows_no_absence() -> None:
     made = history(["Begin", MERGED], tags=[release("0.9.0", 1)])
     made.shallow = True

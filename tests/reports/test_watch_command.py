@@ -151,6 +151,32 @@ def test_two_clones_are_told_apart_by_their_remotes(run: Run, vllm: Repo, tmp_pa
     assert states == {"vllm#29711": "merged", "flashinfer#2650": "merged"}
 
 
+def test_a_release_without_a_tag_is_named_by_its_commit(
+    run: Run, vllm: Repo, tmp_path: Path
+) -> None:
+    """A clone of the main branch alone still tells, where somebody says which commit a wheel is of."""
+    commits = {v: vllm.git("rev-parse", f"v{v}^{{commit}}") for v in ("0.11.1", "0.12.0", "0.13.0")}
+    vllm.git("branch", "elsewhere", "v0.13.0")
+    for name in vllm.git("tag").split():
+        vllm.git("tag", "-d", name)
+    vllm.git("branch", "-D", "releases/v0.11.2")
+    vllm.git("reset", "--quiet", "--hard", "HEAD~1")
+    (tmp_path / "builds").write_text(
+        "".join(f"vllm=={version} {commit[:9]}\n" for version, commit in commits.items())
+        + "vllm==0.14.0 0123456\n"
+    )
+    told = run(
+        *("--clone", f"vllm-project/vllm={vllm.folder}", "--builds"),
+        *(f"vllm-project/vllm={tmp_path / 'builds'}", "--json", "vllm#29711"),
+    )
+    (one,) = json.loads(told.out)["watched"]
+    assert (one["first_release"], one["at_latest"]) == (
+        "0.12.0",
+        True,
+    )  # 0.11.2 is published, and not known
+    assert one["has"] == ["0.12.0", "0.13.0"]
+
+
 def test_builds_name_the_first_nightly_and_image(run: Run, vllm: Repo, tmp_path: Path) -> None:
     (tmp_path / "builds").write_text(
         f"0.11.1.dev1+g{vllm.git('rev-parse', 'v0.11.1')[:9]}\n"
