@@ -81,6 +81,7 @@ class Hub:
                 self.pulls[0] |= body
                 return 200, self.pulls[0]
             case _:
+                assert body["force"], "the branch is made anew on another base"
                 self.refs[rest.removeprefix("git/refs/heads/")] = body["sha"]
                 return 200, {}
 
