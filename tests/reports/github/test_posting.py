@@ -11,7 +11,7 @@ import pytest
 
 from matrix.cell import Report
 from matrix.errors import OutsideError
-from reports.github import branch, comment, pages
+from reports.github import branch, check, comment, pages
 from reports.github.content import MARKER
 from reports.github.outbox import Outbox
 from reports.github.post import Done, publish
@@ -20,7 +20,6 @@ from reports.github.refusal import LostError, RefusedError
 from reports.github.request import Answer, Repository, Request, Send
 from reports.github.required import Required, judge
 from reports.github.wish import Matter, Wish
-from reports.github import check
 from tests.reports.github.hub import COMMIT, Hub
 
 AT = Repository(owner="o", name="n")
@@ -248,7 +247,7 @@ def test_another_commit_in_between_is_built_upon(post: Publish, hub: Hub, small:
     assert pages.read(files["state.json"].encode()).at == "2026-11-22T03:00:00Z"
 
 
-def test_a_branch_that_two_make_at_once_is_one(post: Publish, hub: Hub, small: Report) -> None:
+def test_a_branch_that_two_make_at_once_is_one(post: Publish, hub: Hub) -> None:
     wish = msgspec.structs.replace(EVERY, check=False, status=False, number=None, tag="")
 
     def raced(request: Request) -> Answer | None:
@@ -333,7 +332,7 @@ def down(_: Request) -> Answer:
 
 
 def test_what_cannot_be_posted_is_posted_by_the_next_run(
-    post: Publish, hub: Hub, small: Report, tmp_path: Path
+    post: Publish, hub: Hub, tmp_path: Path
 ) -> None:
     done = post(send=down)
     assert (len(done.failed), done.kept) == (5, 5)
