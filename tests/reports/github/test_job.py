@@ -48,6 +48,23 @@ def test_an_odd_event_is_none(tmp_path: Path, content: str) -> None:
     assert job({**RUN, "GITHUB_EVENT_PATH": str(event)}).commit == "a" * 40
 
 
+@pytest.mark.parametrize(
+    ("event", "commit", "pull"),
+    [
+        ({"pull_request": {"number": 9, "head": {"sha": HEAD}}}, HEAD, 9),
+        ({"workflow_run": {"head_sha": HEAD}}, HEAD, None),
+        ({"issue": {"number": 4}}, "a" * 40, None),
+    ],
+)
+def test_events_that_run_on_the_default_branch_tell_whom_they_are_about(
+    tmp_path: Path, event: object, commit: str, pull: int | None
+) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(event))
+    here = job({**RUN, "GITHUB_EVENT_PATH": str(file)})
+    assert (here.commit, here.pull) == (commit, pull)
+
+
 def test_outside_of_a_job_nothing_is_known() -> None:
     here = job({})
     assert (here.repository, here.commit, here.pull, here.link, here.summary) == (

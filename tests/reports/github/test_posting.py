@@ -186,6 +186,12 @@ def test_a_marker_that_is_quoted_is_not_ours(hub: Hub, body: str) -> None:
     assert comment.look(hub.send, AT, 3, "nvfp4-matrix") is None
 
 
+def test_a_comment_without_a_state_is_not_taken_for_none(post: Publish, hub: Hub) -> None:
+    hub.comments.append(hub.comment(f"{MARKER}name=nvfp4-matrix hash=x at=2020 -->\nold"))
+    post(wish=msgspec.structs.replace(EVERY, check=False, status=False, branch="", tag=""))
+    assert "could not be read" in hub.comments[0]["body"]
+
+
 def test_matrices_of_other_names_stand_beside_each_other(post: Publish, hub: Hub) -> None:
     post()
     post(wish=msgspec.structs.replace(EVERY, name="nightly", branch="", tag=""))
