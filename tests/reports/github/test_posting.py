@@ -16,7 +16,7 @@ from reports.github.content import MARKER
 from reports.github.outbox import Outbox
 from reports.github.post import Done, publish
 from reports.github.posting import Annotation, Check, Comment
-from reports.github.refusal import LostError, RefusedError
+from reports.github.refusal import NEEDED, Feature, LostError, RefusedError
 from reports.github.request import Answer, Repository, Request, Send
 from reports.github.required import Required, judge
 from reports.github.wish import Matter, Wish
@@ -389,7 +389,7 @@ def refuse(status: int, message: str = "", **headers: str) -> Send:
         ),
         (refuse(404, "Not Found"), "does not exist, or is private", 0),
         (refuse(410, "Gone"), "switched off", 0),
-        (refuse(422, "Validation Failed"), "not one of this repository", 0),
+        (refuse(422, "Validation Failed"), "one of this repository?", 0),
         (refuse(301), "another name", 0),
     ],
 )
@@ -413,6 +413,27 @@ def test_one_refusal_does_not_keep_the_rest_from_being_posted(post: Publish, hub
     done = post()
     assert [place for place, _ in done.failed] == [f"the check on {COMMIT[:12]}"]
     assert len(done.outcomes) == 4
+
+
+def test_a_protected_branch_is_not_taken_for_a_race(post: Publish, hub: Hub) -> None:
+    refusal = b'{"message": "Changes must be made through a pull request."}'
+    hub.faults = lambda request: (
+        Answer(status=422, content=refusal) if request.path.endswith("/git/refs") else None
+    )
+    done = post(wish=msgspec.structs.replace(EVERY, check=False, status=False, number=None, tag=""))
+    assert "through a pull request" in str(done.failed[0][1])
+    assert isinstance(done.failed[0][1], RefusedError)
+    assert len(hub.sent("POST")) == 3
+
+
+@pytest.mark.parametrize("feature", sorted(NEEDED))
+def test_the_docs_have_the_same_table_of_permissions(feature: Feature) -> None:
+    by_token, by_job = NEEDED[feature]
+    text = (Path(__file__).parents[3] / "docs/publish.md").read_text(encoding="utf-8")
+    row = next(
+        line for line in text.splitlines() if line.startswith("| `--") and f"| {by_token} |" in line
+    )
+    assert row.endswith(f"| `{by_job}` |")
 
 
 def test_a_first_commit_is_asked_for(post: Publish, hub: Hub) -> None:
