@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from images.here import finished
+from images.following import finished
 from images.place import Place
 from matrix.errors import ConfigurationError, OutsideError
-from matrix.proberun import identity
+from matrix.proberun import identity, settled
 from probes.check import digest
 from probes.request import Request
 
@@ -71,11 +71,8 @@ def go_on(request: Request, run: str, folder: Path) -> Request:
     opening, results = finished(file)
     if opening is None:
         raise ConfigurationError(f"--resume {run}: {file} does not begin as a probe run")
-    was = (opening.stack, opening.target, opening.machine, opening.environment, opening.subject)
-    now = (request.stack, request.target, request.machine, request.environment, request.subject)
-    for name, before, after in zip(
-        ("stack", "target", "machine", "environment", "subject"), was, now, strict=True
-    ):
+    for name in ("stack", "target", "machine", "environment", "subject", "image"):
+        before, after = getattr(opening, name), getattr(request, name)
         if before != after:
             raise ConfigurationError(
                 f"--resume {run}: its {name} was {before}, and here it is {after}"
@@ -85,7 +82,7 @@ def go_on(request: Request, run: str, folder: Path) -> Request:
             raise ConfigurationError(
                 f"--resume {run}: the probe {probe.name} has changed since; begin a new run"
             )
-    done = {identity(result) for result in results if result.run == run}
+    done = settled(result for result in results if result.run == run)
     left = [each for each in map(identity, opening.planned) if each not in done]
     return Request(
         **{

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from images.alone import alone
 from images.context import context, proxies
-from images.engine import BuildFailure, Engine, Image
+from images.engine import BuildFailure, Engine, Image, Wanted
 from images.failure import Transcript, failed
 from images.recipe import MARK, Recipe, dockerfile, fingerprint, labels, tag
-from matrix.errors import ConfigurationError, OutsideError
+from images.reference import Reference
+from matrix.errors import ConfigurationError, EngineError, MatrixError, NotFoundError, OutsideError
 from matrix.evidence.pipconfig import PipConfig
 from matrix.image import ImageReport
 from matrix.knowledge import Knowledge
+from matrix.vocabulary import Machine
 from matrix.wholefile import write
 
 FOLDER: Final = Path(__file__).parent / "kept"
 """Where locks lie, to be committed, and beside them a folder for each image, ignored by git."""
 
 _REPORT: Final = "report.json"
+_TRIED: Final = 60.0
+"""Seconds for `uname` in a base of another machine."""
+
 _LARGEST_BUNDLE: Final = 8 << 20
 
 
 class Order(NamedTuple):
-    """One image to have: its recipe, the package that it is about, and where its lock and its files lie."""
+    """One image to have: its recipe, the package that it is about, and where its lock and its files lie.
+
+    `wheels` were built from source, `served` says for which targets. `source`: where it may be had, as its fingerprint's tag, instead of being built.
+    """
 
     recipe: Recipe
     lead: str
@@ -37,6 +44,9 @@ class Order(NamedTuple):
     lock: Path
     folder: Path
     when: str
+    wheels: tuple[Path, ...] = ()
+    served: Mapping[str, tuple[str, ...]] | None = None
+    source: Reference | None = None
 
 
 def ready(order: Order, engine: Engine) -> ImageReport | None:
@@ -62,13 +72,15 @@ def make(
     Raises ConfigurationError for a base of another machine, EngineError where the build fails, and what
     `examine` raises. Of two that want the same image, the second waits, and finds it.
     """
-    from images.examine import examine  # noqa: PLC0415 - half of the time of a build that does nothing
+    # Half of the time of a build that does nothing.
+    from images.examine import examine  # noqa: PLC0415
+    from images.sbom import sbom  # noqa: PLC0415
 
     folder = order.folder
-    with _alone(folder, tell):
+    with alone(folder, tell):
         if found := ready(order, engine):
             return found
-        there = _there(order, engine)
+        there = _there(order, engine) or _fetched(order, engine, tell)
         built = there is None
         seconds: dict[str, float] = {}
         if there is None:
@@ -77,7 +89,7 @@ def make(
             seconds["build"] = round(time.monotonic() - began, 1)
         tell("examining it: what is installed, compiled and selected")
         began = time.monotonic()
-        told = examine(engine, there.id, order.recipe, order.lead, knowledge)
+        told = examine(engine, there.id, order.recipe, order.lead, knowledge, served=order.served)
         seconds["examine"] = round(time.monotonic() - began, 1)
         made = order.recipe
         report = ImageReport(
@@ -103,6 +115,7 @@ def make(
             differences=told.differences,
         )
         write(folder / "freeze.txt", told.freeze.encode())
+        write(folder / "sbom.json", sbom(made, there, told.installed, told.system))
         write(folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
     return report
 
@@ -116,12 +129,13 @@ def _built(
     tell: Callable[[str], None],
 ) -> Image:
     made, folder = order.recipe, order.folder
-    base = engine.base(made.base)
+    base = engine.base(made.base, tell)
     if base.machine != made.machine:
         raise ConfigurationError(
-            f"--base {made.base}: is for {base.machine}, and the engine here builds for {made.machine}"
+            f"--base {made.base}: is for {base.machine}, and the image is to be for {made.machine}"
         )
-    sent = context(made, config, _bundle(config.connection.ca_bundle))
+    _check_runs(engine, base, made.machine)
+    bundle = read_bundle(config.connection.ca_bundle)
     write(folder / "Dockerfile", dockerfile(made).encode())
     write(folder / "lock.txt", ("\n".join(made.lock) + "\n").encode())
     heard, log = Transcript(), folder / "build.log"
@@ -135,16 +149,24 @@ def _built(
                 if heard.step != before:
                     tell(heard.step)
 
+            ended = False
             try:
-                arguments = proxies(environment)
-                engine.build(
-                    sent, tag=tag(made), labels=labels(made), arguments=arguments, tell=hear
-                )
+                with context(made, config, bundle, order.wheels) as sent:
+                    engine.build(
+                        sent,
+                        tag=tag(made),
+                        labels=labels(made),
+                        arguments=proxies(environment),
+                        tell=hear,
+                    )
+                ended = True
             except BuildFailure as error:
+                ended = True
                 output.write(f"{error}\n")
                 raise failed(made.stack, heard, str(error), log) from error
             finally:
-                engine.sweep(fingerprint(made))
+                for each in engine.sweep(fingerprint(made), ended=ended):
+                    tell(f"{each} is left and may hold the index's login: docker rmi -f {each}")
     except OSError as error:
         raise OutsideError(f"{log}: {error.strerror}") from error
     there = _there(order, engine)
@@ -153,10 +175,53 @@ def _built(
     return there
 
 
+def _check_runs(engine: Engine, base: Image, machine: Machine) -> None:
+    """Raise ConfigurationError where the engine is of another machine than the image, and emulates none of those."""
+    if machine == engine.machine:
+        return
+    try:
+        with engine.container(Wanted(image=base.id, command=("uname", "-m"))) as tried:
+            _, said = tried.run(_TRIED)
+    except EngineError:
+        said = ""
+    if said.strip() != machine:
+        raise ConfigurationError(
+            f"--machine {machine}: the Docker engine here is {engine.machine} and runs nothing else: build it on a "
+            "machine of that kind, or install qemu-user-static where the engine runs"
+        )
+
+
 def _there(order: Order, engine: Engine) -> Image | None:
     """Return the engine's image of the tag, if it is the one: a tag is cut short, and anyone can set one."""
     there = engine.image(tag(order.recipe))
     return there if there and there.labels.get(MARK) == fingerprint(order.recipe) else None
+
+
+def _fetched(order: Order, engine: Engine, tell: Callable[[str], None]) -> Image | None:
+    """Return the image as a registry has it; what keeps it from being had is told, and it is built."""
+    if order.source is None:
+        return None
+    tell(f"looking for it at {order.source}")
+    try:
+        pulled = engine.fetch(order.source, tell)
+        if pulled.labels.get(MARK) == fingerprint(order.recipe):
+            engine.name(pulled, tag(order.recipe))
+        else:
+            tell("that is another image; building it")
+    except NotFoundError:
+        tell("it is not there; building it")
+    except MatrixError as error:
+        tell(f"{error}; building it")
+    return _there(order, engine)
+
+
+def push(
+    order: Order, engine: Engine, report: ImageReport, to: Reference, tell: Callable[[str], None]
+) -> ImageReport:
+    """Push an image that is as promised, and keep where it is. Raises EngineError for what is refused or cut off."""
+    report = msgspec.structs.replace(report, pushed=engine.push(report.id, to, tell))
+    write(order.folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
+    return report
 
 
 def _kept(order: Order) -> ImageReport | None:
@@ -166,7 +231,7 @@ def _kept(order: Order) -> ImageReport | None:
         return None  # it is examined again
 
 
-def _bundle(path: str) -> bytes:
+def read_bundle(path: str) -> bytes:
     """Read the CA bundle. Raises ConfigurationError for what is none."""
     if not path:
         return b""
@@ -178,20 +243,3 @@ def _bundle(path: str) -> bytes:
     if b"-----BEGIN" not in text or len(text) > _LARGEST_BUNDLE:
         raise ConfigurationError(f"{path}: is no bundle of certificates in PEM form")
     return text
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the image's folder, so that nobody else builds the same meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise OutsideError(f"{folder}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("another build of the same image is running; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

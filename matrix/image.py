@@ -34,12 +34,14 @@ class Difference(Model, frozen=True, kw_only=True):
 class AuditedPackage(Model, frozen=True, kw_only=True):
     """One installed package that was read: what is compiled, by capability and target.
 
-    `promised`: whether the ledger has a record of that release, by today's rules, to hold it against.
+    `promised`: whether the ledger has a record of that release, by today's rules, to hold it against. `release`: the
+    nearest one that a package built from source is held against, "" for any other and where there is none.
     """
 
     package: str
     version: str
     promised: bool
+    release: str = ""
     compiled: dict[str, dict[str, Compiled]]
 
 
@@ -53,12 +55,24 @@ class Asked(Model, frozen=True, kw_only=True):
     choices: dict[str, dict[LayerKind, str]]
 
 
+class LockReport(Model, frozen=True, kw_only=True):
+    """What `build --lock-only --json` prints. `lock`: the file; `glibc`: the oldest that its wheels run on."""
+
+    stack: str
+    machine: Machine
+    environment: Environment
+    python: str
+    glibc: str
+    lock: str
+    pins: dict[str, str]
+
+
 class ImageReport(Model, frozen=True, kw_only=True):
     """What `build --json` prints, and what is kept beside an image.
 
     `built`: false where it was there already. `id` is the engine's, `size` in bytes, `base` by digest. `pins`: of the
     lock; `installed`: as found. `asked`: null for a stack without vLLM. `seconds`: what each step took.
-    `files`: the folder of Dockerfile, lock, freeze and log.
+    `files`: the folder of Dockerfile, lock, freeze and log. `pushed`: where it was pushed last, by digest.
     """
 
     stack: str
@@ -81,6 +95,7 @@ class ImageReport(Model, frozen=True, kw_only=True):
     audited: tuple[AuditedPackage, ...]
     asked: Asked | None
     differences: tuple[Difference, ...]
+    pushed: str = ""
 
 
 def pins_differ(pins: Mapping[str, str], installed: Mapping[str, str]) -> Iterator[Difference]:

@@ -19,13 +19,14 @@ from matrix.defect import DefectsFile
 from matrix.driver import DriversFile
 from matrix.evidence.record import WheelEvidence
 from matrix.gate import GatesFile, Sha256
-from matrix.image import ImageReport
+from matrix.image import ImageReport, LockReport
 from matrix.model import Model
 from matrix.path import PathsFile
 from matrix.pins import Choice
 from matrix.plan import Pruned
 from matrix.proberun import ProbeRun
 from matrix.published import Listing
+from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
 from matrix.stack import StacksFile
@@ -103,6 +104,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "defects": DefectsFile,
     "stacks": StacksFile,
     "drivers": DriversFile,
+    "repositories": RepositoriesFile,
 }
 """The data files, by name without `.yaml`."""
 
@@ -112,6 +114,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "pins": Choice,
     "plan": PlanOutput,
     "build": ImageReport,
+    "lock": LockReport,
     "select": Selection,
     "record": WheelEvidence,
     "releases": Listing,
@@ -128,6 +131,7 @@ _TITLES: Final = {
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
     "build": "nvfp4-matrix build --json",
+    "lock": "nvfp4-matrix build --lock-only --json",
     "select": "nvfp4-matrix select --json",
     "record": "ledger/<package>/<wheel>.json",
     "releases": "ledger/releases.json",
