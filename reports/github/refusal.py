@@ -59,6 +59,8 @@ def refusal(  # noqa: PLR0911 - one arm an answer
     named = f"{by_token} (in a workflow, permissions: {by_job})" + (
         f"; GitHub accepts {accepted}" if accepted else ""
     )
+    if feature == "check":
+        named += "; --status does without it"
     match answer.status:
         case 401:
             return RefusedError(f"{told}: the token is wrong, expired or revoked", later=True)

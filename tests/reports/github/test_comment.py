@@ -75,6 +75,17 @@ def test_an_outsiders_marker_is_not_edited(
     assert (hub.comments[0]["body"] != forged) is ours
 
 
+def test_an_outsider_who_posts_finds_his_own(post: Publish, hub: Hub) -> None:
+    forged = f"{MARKER}name=nvfp4-matrix hash=x at=2020 -->\nHello"
+    hub.comments.append(hub.comment(forged, {"login": "evil", "type": "User"}))
+    hub.author = {"login": "me", "type": "User"}
+    wish = msgspec.structs.replace(EVERY, check=False, status=False, branch="", tag="")
+    assert set(what(post(wish=wish)).values()) == {"created"}
+    assert set(what(post(wish=wish)).values()) == {"unchanged"}
+    assert [each["user"]["login"] for each in hub.comments] == ["evil", "me"]
+    assert hub.sent("GET").count("/user") == 1
+
+
 @pytest.mark.parametrize("body", ["> {}", "Look: {}", "```\n{}\n```"])
 def test_a_marker_that_is_quoted_is_not_ours(hub: Hub, body: str) -> None:
     quoted = body.format(f"{MARKER}name=nvfp4-matrix hash=x at=2020 -->")
