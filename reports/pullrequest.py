@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha1
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
 from matrix.errors import ConfigurationError, OutsideError
@@ -17,11 +17,14 @@ _GONE: Final = 404
 _GOOD: Final = range(200, 300)
 
 
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+
+
 class Ask(Protocol):
     """Carries one request to the API: method, path with query, body; and returns status and document."""
 
     def __call__(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, /
+        self, method: Method, path: str, body: Mapping[str, Any] | None = None, /
     ) -> tuple[int, Any]:
         """Raise OutsideError where no answer came."""
 
@@ -142,7 +145,7 @@ class PullRequests:
         return self._send("GET", *parts)
 
     def _send(
-        self, method: str, *parts: str, body: Mapping[str, Any] | None = None
+        self, method: Method, *parts: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         path = "/".join((self._root, *(quote(part) for part in parts)))
         status, found = self._ask(method, path, body)

@@ -77,6 +77,11 @@ Examples:
     metavar="PATH",
     help="The stacks by hand, in that checkout.",
 )
+@click.option(
+    "--repository",
+    metavar="OWNER/NAME",
+    help="With --open-prs: make the branches and pull requests there, on GitHub.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what --open-prs would do, and do nothing.")
 @click.option("--markdown", is_flag=True, help="Print a table for an issue or a job's summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -89,6 +94,7 @@ def watch(
     proposing: bool,
     checkout: Path,
     file: str,
+    repository: str | None,
     dry_run: bool,
     markdown: bool,
     as_json: bool,
@@ -102,9 +108,11 @@ def watch(
     from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.watching import watch as watched  # noqa: PLC0415
     from reports import watchlist, watchmarkdown  # noqa: PLC0415
+    from reports.hub import known  # noqa: PLC0415
 
-    if dry_run and not proposing:
-        raise ConfigurationError("--dry-run says what --open-prs would do")
+    if (dry_run or repository) and not proposing:
+        option = "--dry-run" if dry_run else "--repository"
+        raise ConfigurationError(f"{option} goes with --open-prs")
     if as_json and (proposing or markdown):
         raise ConfigurationError("--json is one object: leave --open-prs and --markdown out")
     knowledge = Knowledge.load()
@@ -114,11 +122,16 @@ def watch(
     built = _builds(lists, urls)
     opened, failed = _given(clones, urls) if clones else _cached(wanted, urls)
     histories: dict[str, Upstream] = {}
-    for repository, clone in opened.items():
-        if repository in wanted:
-            histories[repository] = _read(repository, clone, asked, built.get(repository, ()))
+    for name, clone in opened.items():
+        if name in wanted:
+            histories[name] = _read(name, clone, asked, built.get(name, ()))
     executed = kept(folder)
-    told = watched(knowledge, asked, histories, executed=executed)
+    threads = (
+        None
+        if clones
+        else known(lambda words: click.echo(f"nvfp4-matrix: {plain(words)}", err=True))
+    )
+    told = watched(knowledge, asked, histories, executed=executed, states=threads)
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
     elif markdown:
@@ -126,8 +139,8 @@ def watch(
     else:
         click.echo(watchlist.render(told, shutil.get_terminal_size((80, 24)).columns), nl=False)
     if proposing:
-        _propose(told, knowledge, executed, checkout, file, dry_run=dry_run)
-    if failed:
+        _propose(told, knowledge, executed, checkout, file, repository=repository, dry_run=dry_run)
+    if failed or (threads and threads.failed):
         sys.exit(OutsideError.exit_code)
 
 
@@ -138,20 +151,26 @@ def _propose(
     folder: Path,
     file: str,
     *,
+    repository: str | None,
     dry_run: bool,
 ) -> None:
-    """Commit each proposal on a branch of its own, or only tell it."""
+    """Commit each proposal on a branch of its own, make a pull request of it, or only tell it."""
     from matrix.evidence.checkout import Checkout  # noqa: PLC0415
+    from reports.hub import proposer  # noqa: PLC0415
     from reports.proposal import told as written  # noqa: PLC0415
     from reports.repin import Desk, resolved  # noqa: PLC0415
 
     checkout = Checkout(folder)
     desk = Desk(checkout, file, knowledge, executed, resolved)
+    hub = proposer(repository, checkout.base) if repository and not dry_run else None
     proposals = list(desk.proposals(told.watched))
     click.echo()
     for one in proposals:
         if dry_run:
             click.echo(written(one), nl=False)
+            continue
+        if hub:
+            click.echo(plain(f"{one.branch}: {hub.propose(one)}; {one.title}"))
             continue
         made = checkout.commit(one.branch, one.files, f"{one.title}\n\n{one.body}")
         state = f"committed as {made[:12]}" if made else "stands as it is"
@@ -160,7 +179,7 @@ def _propose(
         click.echo(
             "No pin to propose: no release brings a watched change that a stack by hand lacks."
         )
-    elif not dry_run:
+    elif not (dry_run or hub):
         click.echo("Push a branch and open a pull request from it; its commit message is the text.")
 
 

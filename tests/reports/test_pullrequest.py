@@ -9,7 +9,7 @@ import pytest
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.proposal import NewPin
 from reports.proposal import Proposal
-from reports.pullrequest import PullRequests, Threads, _blob
+from reports.pullrequest import Method, PullRequests, Threads, _blob
 
 PIN = NewPin(stack="desk", package="vllm", before="0.1.0", after="0.2.0", watches=("vllm#7",))
 PROPOSAL = Proposal(
@@ -42,7 +42,7 @@ class Hub:
         return sha
 
     def __call__(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, /
+        self, method: Method, path: str, body: Mapping[str, Any] | None = None, /
     ) -> tuple[int, Any]:
         rest = path.removeprefix("/repos/me/rigs/")
         if method != "GET":
@@ -145,7 +145,9 @@ def test_a_branch_of_somebody_else_is_left_alone() -> None:
 
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_refusal_is_one_line(status: int) -> None:
-    def refuse(method: str, path: str, body: Mapping[str, Any] | None = None, /) -> tuple[int, Any]:
+    def refuse(
+        method: Method, path: str, body: Mapping[str, Any] | None = None, /
+    ) -> tuple[int, Any]:
         del method, path, body
         return status, {"message": "no\nway"}
 
@@ -174,7 +176,7 @@ def test_a_blob_is_named_as_git_names_it() -> None:
 def test_a_thread_is_open_closed_merged_or_not_known(
     status: int, document: Any, state: str | None
 ) -> None:
-    def ask(method: str, path: str, body: Mapping[str, Any] | None = None, /) -> tuple[int, Any]:
+    def ask(method: Method, path: str, body: Mapping[str, Any] | None = None, /) -> tuple[int, Any]:
         assert (method, path, body) == ("GET", "/repos/vllm-project/vllm/issues/7", None)
         return status, document
 

@@ -34,6 +34,8 @@ Run = Callable[..., Told]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("NVFP4_MATRIX_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "NVFP4_MATRIX_APP_ID"):
+        monkeypatch.delenv(name, raising=False)
 
     def command(*arguments: str) -> Told:
         monkeypatch.setattr(sys, "argv", ["nvfp4-matrix", "watch", *arguments])
@@ -394,7 +396,8 @@ def test_where_nothing_lacks_anything_nothing_is_proposed(run: Run, vllm: Repo, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--dry-run"], "--dry-run says what --open-prs would do"),
+        (["--dry-run"], "--dry-run goes with --open-prs"),
+        (["--repository", "a/b"], "--repository goes with --open-prs"),
         (["--open-prs", "--json"], "leave --open-prs and --markdown out"),
         (["--open-prs", "--checkout", "{folder}/nowhere"], "no such folder"),
         (
