@@ -110,6 +110,8 @@ class Hub:
                 }
             case "DELETE", ["releases", "assets", number]:
                 return self._delete(self.assets, int(number))
+            case "POST", [*_, "upload"] if query["name"] in {each["name"] for each in self.assets}:
+                return 422, {"message": "Validation Failed", "errors": [{"code": "already_exists"}]}
             case "POST", [*_, "upload"]:
                 self.assets.append({"id": self.next_id(), **query, "content": request.content})
                 return 201, {"browser_download_url": "d"}

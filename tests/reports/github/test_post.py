@@ -27,7 +27,8 @@ def test_everything_is_made_once(post: Publish, hub: Hub) -> None:
 
 def test_the_same_run_twice_changes_nothing(post: Publish, hub: Hub, small: Report) -> None:
     post()
-    later = msgspec.structs.replace(small, generated="2026-11-23T03:00:00Z")
+    post(changed(small))
+    later = changed(small, generated="2026-11-23T03:00:00Z")
     assert set(what(post(later)).values()) == {"unchanged"}
     assert {request.method for request in hub.requests} == {"GET"}
 
