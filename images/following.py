@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
 from matrix.errors import ConfigurationError, OutsideError
-from matrix.journal import decode
+from matrix.journal import LONGEST, decode
 from matrix.proberun import ProbeRun
 from matrix.result import Result
 
@@ -43,11 +44,16 @@ def follow(
 
 
 def _lines(file: IO[bytes]) -> Iterator[Line | str]:
-    """Yield the whole lines that are there, of what is none why; one in the middle of being written is left."""
+    """Yield the whole lines that are there, of what is none why; one in the middle of being written is left.
+
+    An image may write anything there: behind a line that is longer than any of ours nothing is read.
+    """
     while True:
         place = file.tell()
-        line = file.readline()
-        if not line.endswith(b"\n"):
+        line = file.readline(LONGEST)
+        if len(line) == LONGEST and not line.endswith(b"\n"):
+            file.seek(0, os.SEEK_END)
+        elif not line.endswith(b"\n"):
             file.seek(place)
             return
         try:
@@ -80,16 +86,14 @@ def finished(results: Path) -> tuple[ProbeRun | None, tuple[Result, ...]]:
     opening: ProbeRun | None = None
     found: list[Result] = []
     try:
-        lines = results.read_bytes().splitlines(keepends=True)
+        with results.open("rb") as file:
+            for told in _lines(file):
+                if isinstance(told, ProbeRun):
+                    opening = opening or told  # the first, as where results are read
+                elif not isinstance(told, str):
+                    found.append(told)
     except FileNotFoundError:
-        lines = []
+        pass
     except OSError as error:
         raise OutsideError(f"{results}: {error.strerror}") from error
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            told = decode(line)
-            if isinstance(told, ProbeRun):
-                opening = opening or told  # the first, as where results are read
-            else:
-                found.append(told)
     return opening, tuple(found)

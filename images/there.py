@@ -6,6 +6,7 @@ from images.engine import Engine, Image
 from images.here import Preflight
 from images.recipe import MARK, NAME, PIN
 from matrix.errors import ConfigurationError
+from matrix.result import unfit_name
 from matrix.vocabulary import ENVIRONMENTS, Environment
 from probes import conditions, preflight
 
@@ -17,6 +18,8 @@ def found(engine: Engine, name: str) -> Image:
         raise ConfigurationError(f"{name}: no such image here; pull it, or name a STACK to build")
     if MARK not in image.labels or f"{NAME}.stack" not in image.labels:
         raise ConfigurationError(f"{name} has no label {MARK}: it is no image of this program's")
+    if fault := unfit_name(image.labels[f"{NAME}.stack"]):
+        raise ConfigurationError(f"{name}: its label says a stack whose name {fault}")
     if image.machine != engine.machine:
         raise ConfigurationError(
             f"{name} is for {image.machine}, and this machine is {engine.machine}: build it here"

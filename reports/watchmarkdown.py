@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from matrix.tracking import Tracked
+from matrix.tracking import NONE, UNKNOWN, Tracked
 from matrix.watching import WatchReport
 from reports.markdown import LIMIT, escape, span
 from reports.watchlist import counted, evidence
@@ -39,15 +39,9 @@ def _table(shown: Sequence[Tracked], *, titled: bool) -> str:
 
 
 def _row(one: Tracked) -> tuple[str, ...]:
-    told = (
-        one.title,
-        one.state,
-        one.first_release,
-        one.first_nightly,
-        one.first_image,
-        evidence(one),
-    )
-    return (span(one.watch), *map(escape, told))
+    builds = (one.first_release, one.first_nightly, one.first_image)
+    names = (build if build in (NONE, UNKNOWN) else span(build) for build in builds)
+    return (span(one.watch), escape(one.title), one.state, *names, escape(evidence(one)))
 
 
 def _left(count: int) -> str:

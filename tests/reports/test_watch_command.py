@@ -131,7 +131,7 @@ def test_what_it_prints_as_json_is_by_its_schema(run: Run, vllm: Repo) -> None:
 def test_it_prints_markdown_that_refers_to_no_thread(run: Run, vllm: Repo) -> None:
     told = run("--clone", f"vllm-project/vllm={vllm.folder}", "--markdown", "vllm#29711")
     assert told.out.startswith("## Watched upstream\n\n1 watched: 1 merged.\n")
-    assert "| merged | 0.11.2 | unknown | unknown | our evidence did not change |" in told.out
+    assert "| merged | `0.11.2` | unknown | unknown | our evidence did not change |" in told.out
     assert "#2" not in told.out
 
 
