@@ -53,11 +53,15 @@ def follow(
 
 
 def _lines(file: IO[bytes]) -> Iterator[Line | str]:
-    """Yield the whole lines that are there, of what is none why; one in the middle of being written is left."""
-    while True:
-        place = file.tell()
+    """Yield the whole lines that are there, of what is none why; one in the middle of being written is left.
+
+    An image may write anything there: behind a line that is longer than any of ours nothing is read.
+    """
+    while (place := file.tell()) <= MOST:
         line = file.readline(LONGEST)
-        if len(line) < LONGEST and not line.endswith(b"\n"):
+        if len(line) == LONGEST and not line.endswith(b"\n"):
+            file.seek(0, os.SEEK_END)
+        elif not line.endswith(b"\n"):
             file.seek(place)
             return
         try:
@@ -91,13 +95,11 @@ def finished(results: Path) -> tuple[ProbeRun | None, tuple[Result, ...]]:
     found: list[Result] = []
     try:
         with results.open("rb") as file:
-            while file.tell() < MOST and (line := file.readline(LONGEST)):
-                with contextlib.suppress(ValueError):
-                    told = decode(line)
-                    if isinstance(told, ProbeRun):
-                        opening = opening or told  # the first, as where results are read
-                    else:
-                        found.append(told)
+            for told in _lines(file):
+                if isinstance(told, ProbeRun):
+                    opening = opening or told  # the first, as where results are read
+                elif not isinstance(told, str):
+                    found.append(told)
     except FileNotFoundError:
         pass
     except OSError as error:

@@ -46,7 +46,7 @@ def held(uuid: str, *, wait: bool, tell: Callable[[str], None]) -> Iterator[None
 
     Raises OutsideError, with who holds it, where another run does and `wait` does not wait for it.
     """
-    handle = _opened(_place() / f"nvfp4-matrix-{re.sub('[^A-Za-z0-9-]', '', uuid)}.lock")
+    handle = _opened(_place() / _name(uuid))
     try:
         if not _taken(handle):
             holder = _holder(handle)
@@ -77,6 +77,19 @@ def free(uuid: str, *, wait: bool, tell: Callable[[str], None]) -> None:
             tell(f"{uuid} is in use by process {who}; waiting")
             told = True
         time.sleep(_STEP)
+
+
+def idle(uuid: str) -> bool:
+    """Say whether nobody has a GPU at this moment, neither a run of ours nor anything else."""
+    handle = _opened(_place() / _name(uuid))
+    try:
+        return _taken(handle) and not users(uuid)
+    finally:
+        os.close(handle)
+
+
+def _name(uuid: str) -> str:
+    return f"nvfp4-matrix-{re.sub('[^A-Za-z0-9-]', '', uuid)}.lock"
 
 
 def _place() -> Path:

@@ -169,7 +169,7 @@ class Inside:
         begin = self._writable(results)
         inside = replace(request, results=f"{_RESULTS}/{results.name}")
         sent = tarred({_REQUEST: json.dumps(asdict(inside)).encode()}, uid=self.user.uid)
-        wrong: list[str] = []
+        wrong, first = 0, ""
         with contextlib.ExitStack() as closing:
             closing.callback(cut, results)  # once nobody writes any more
             container = closing.enter_context(self.engine.container(self.wanted(request)))
@@ -178,7 +178,7 @@ class Inside:
             watch = _Watch(container, output, self.until)
             for line in follow(results, begin, watch.ended, beat):
                 if isinstance(line, str):
-                    wrong.append(line)
+                    wrong, first = wrong + 1, first or line
                 else:
                     tell(line)
         end = ending(watch.state, out_of_memory=watch.out_of_memory, away=watch.away)
@@ -187,7 +187,7 @@ class Inside:
                 f"{results}: cannot be written (is the disk full?); what was measured before is kept"
             )
         if wrong:
-            raise OutsideError(f"{results}: {len(wrong)} lines are no results: {wrong[0]}")
+            raise OutsideError(f"{results}: {wrong} lines are no results: {first}")
         return end
 
     def _writable(self, results: Path) -> int:

@@ -25,7 +25,7 @@ def found(engine: Engine, name: str) -> Image:
     if not FINGERPRINT.fullmatch(image.labels.get(MARK, "")):
         raise ConfigurationError(f"{name} has no label {MARK}: it is no image of this program's")
     if fault := unfit_name(image.labels.get(f"{NAME}.stack", "")):
-        raise ConfigurationError(f"{name}: the stack's name on its label {fault}")
+        raise ConfigurationError(f"{name}: its label says a stack whose name {fault}")
     if image.machine != engine.machine:
         raise ConfigurationError(
             f"{name} is for {image.machine}, and this machine is {engine.machine}: build it here"

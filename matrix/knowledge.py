@@ -23,7 +23,7 @@ from matrix.objection import objections
 from matrix.published import Published, read_listing
 from matrix.selections import Selections
 from matrix.situations import Situations
-from matrix.stack import Pin, Stack
+from matrix.stack import Pin, Stack, WrittenStack
 from matrix.target import Target
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
 
@@ -36,7 +36,9 @@ class Knowledge:
         configuration: Configuration,
         published: Published,
         selections: Selections | None = None,
+        written: Sequence[WrittenStack] | None = None,
     ) -> None:
+        self._written = written
         self.configuration = configuration
         self.published = published
         self.situations = Situations(configuration, published, selections or Selections())
@@ -76,8 +78,13 @@ class Knowledge:
                         name = f"{wanted.name}[{extra}]=={version}"
                         found.append(NamedStack(name, pins, (extra,), entry.note))
         found.sort(key=lambda stack: (stack.lead[0], Version(stack.lead[1])), reverse=True)
-        written = self.configuration.stacks.written
+        written = self.configuration.stacks.written if self._written is None else self._written
         return (*found, *map(by_hand, written))
+
+    def holding(self, written: Sequence[WrittenStack]) -> Knowledge:
+        """Return the same knowledge with other stacks by hand."""
+        known = self.situations.selections
+        return Knowledge(self.configuration, self.published, known, tuple(written))
 
     def report(
         self,

@@ -29,9 +29,11 @@ from matrix.published import Listing
 from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
-from matrix.stack import StacksFile
+from matrix.stack import StacksFile, WrittenStack
 from matrix.target import TargetsFile
+from matrix.upstream import UpstreamFile
 from matrix.vocabulary import Answer, Compiled, Environment, Machine
+from matrix.watching import WatchReport
 
 FOLDER: Final = Path(__file__).parent / "schema"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -96,6 +98,13 @@ class PlanOutput(Model, frozen=True, kw_only=True):
     pruned: tuple[Pruned, ...]
 
 
+class TryOutput(Model, frozen=True, kw_only=True):
+    """What `try --json` prints: the patched stack, as `stacks.yaml` has those by hand, and the jobs that probe it."""
+
+    stack: WrittenStack
+    plan: PlanOutput
+
+
 FILES: Final[dict[str, type[Model]]] = {
     "targets": TargetsFile,
     "capabilities": CapabilitiesFile,
@@ -104,6 +113,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "defects": DefectsFile,
     "stacks": StacksFile,
     "drivers": DriversFile,
+    "upstream": UpstreamFile,
     "repositories": RepositoriesFile,
 }
 """The data files, by name without `.yaml`."""
@@ -113,6 +123,8 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "audit": Audit,
     "pins": Choice,
     "plan": PlanOutput,
+    "watch": WatchReport,
+    "try": TryOutput,
     "build": ImageReport,
     "lock": LockReport,
     "select": Selection,
@@ -130,6 +142,8 @@ _TITLES: Final = {
     "audit": "nvfp4-matrix audit --json",
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
+    "watch": "nvfp4-matrix watch --json",
+    "try": "nvfp4-matrix try --json",
     "build": "nvfp4-matrix build --json",
     "lock": "nvfp4-matrix build --lock-only --json",
     "select": "nvfp4-matrix select --json",

@@ -15,8 +15,10 @@ import click
 from matrix.errors import MatrixError, OutsideError
 from reports.text import plain
 
-COMMANDS: Final = ("show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import")
-_MODULES: Final = {"import": "importing"}
+COMMANDS: Final = (
+    "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import", "publish", "watch", "try",
+)  # fmt: skip
+_MODULES: Final = {"import": "importing", "try": "trying"}
 """Commands that Python has a keyword of the same name for."""
 
 EXAMPLES = """\b

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -126,9 +126,13 @@ def _gpus(knowledge: Knowledge, asked: Sequence[str], machines: Sequence[str]) -
 
 
 def _json(made: Plan) -> str:
-    """Tell the plan as one object: `include` is what GitHub takes, one entry a job."""
     import msgspec  # noqa: PLC0415
 
+    return msgspec.json.encode(output(made)).decode() + "\n"
+
+
+def output(made: Plan) -> dict[str, Any]:
+    """Tell the plan as one object: `include` is what GitHub takes, one entry a job."""
     from matrix.plan import labels  # noqa: PLC0415
 
     include = [
@@ -144,4 +148,4 @@ def _json(made: Plan) -> str:
         }
         for job in made.jobs
     ]
-    return msgspec.json.encode({"include": include, "pruned": made.pruned}).decode() + "\n"
+    return {"include": include, "pruned": made.pruned}

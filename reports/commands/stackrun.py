@@ -20,7 +20,7 @@ from images.engine import Engine, Image
 from images.following import finished
 from images.here import Preflight
 from images.inside import Inside
-from images.place import Place, device, place, target_of, this_cpu
+from images.place import Place, capability, devices, place, target_of, this_cpu
 from images.recipe import MARK, NAME
 from images.worth import worthwhile
 from matrix.errors import ConfigurationError, OutsideError
@@ -96,7 +96,11 @@ def run(asked: Asked) -> NoReturn:
     knowledge = Knowledge.load()
     gpus = [] if asked.self_test else preflight.visible(conditions.gpu())
     if gpus:  # what cannot be run is told before an image is built for an hour
-        target_of(knowledge, device(_only_gpus(gpus), asked.gpu), asked.target)
+        fitting = _fitting(gpus, asked, knowledge)
+        target_of(knowledge, fitting[0], asked.target)
+        # Of several of a kind, one that nobody has just now; which is ours is settled by the lock.
+        idle = (each["uuid"] for each in fitting if gpu.idle(each["uuid"]))
+        asked = replace(asked, gpu=next(idle, fitting[0]["uuid"]))
     with Engine.connect() as engine, ExitStack() as closing:
         image = _image(asked, engine, gpus=bool(gpus))
         said = there.told(image)
@@ -237,8 +241,12 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="nvfp4-matrix-")
 
 
-def _only_gpus(gpus: list[dict[str, str]]) -> Preflight:
-    return Preflight(python="", machine="", packages={}, missing=(), compilers=(), gpu=tuple(gpus))
+def _fitting(
+    gpus: list[dict[str, str]], asked: Asked, knowledge: Knowledge
+) -> tuple[Mapping[str, str], ...]:
+    """Pick the GPUs that the run may take."""
+    here = Preflight(python="", machine="", packages={}, missing=(), compilers=(), gpu=tuple(gpus))
+    return devices(here, asked.gpu, capability(knowledge, asked.target))
 
 
 def _tell_of(report: ImageReport, *, runs: bool) -> None:

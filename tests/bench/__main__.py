@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tests.bench import auditing, building, planning, running, showing, starting, timing
+from tests.bench import auditing, building, planning, publishing, running, showing, starting, timing
 from tests.bench.figure import BenchError, Findings
 
-NAMES = ("start", "show", "plan", "build", "run", "audit", "timer")
+NAMES = ("start", "show", "plan", "build", "run", "audit", "publish", "timer")
 WIDTH = 110
 """Columns that the tables need; a narrower terminal breaks the lines itself."""
 
@@ -52,6 +52,7 @@ def main(
         "audit": partial(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels
         ),
+        "publish": partial(publishing.bench, rounds=rounds),
         "timer": partial(timing.bench, rounds=rounds),
         "run": partial(running.bench, rounds=rounds),
     }

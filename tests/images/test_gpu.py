@@ -66,6 +66,19 @@ def test_a_gpu_is_held_by_one_at_a_time_and_whoever_has_it_is_told(place: Path) 
             assert told == [f"{UUID}: {said}; waiting"]
 
 
+def test_one_that_a_run_has_or_anything_else_computes_on_is_not_idle(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = smi(tmp_path, monkeypatch)
+    assert gpu.idle(UUID)
+    with gpu.held(UUID, wait=False, tell=print):
+        assert not gpu.idle(UUID)
+        assert gpu.idle(f"{UUID}0"), "another one"
+    rows.write_text(f"{UUID}, 1234, python, 20480 MiB\n")
+    assert not gpu.idle(UUID)
+    assert len([*place.iterdir()]) == 2
+
+
 def test_a_lock_is_another_users_to_take_as_well(place: Path) -> None:
     before = os.umask(0o077)
     try:
