@@ -276,7 +276,7 @@ def _advice(said: str, machine: str, python: str) -> str:
             f"; {found[1]} has no wheel for {machine}, Python {python} and glibc {GLIBCS[-1]} or older: "
             "--allow-source locks source releases too, which pip then builds"
         )
-    return "; try --stack for another release, another --python, or --override for one requirement"
+    return "; try another release, another --python, or --override for one requirement"
 
 
 def _with_login(url: str, logins: Sequence[tuple[str, str, str]]) -> str:

@@ -279,7 +279,7 @@ def test_a_tree_without_a_solution_is_told_in_one_line(
     assert line.startswith(f"vllm==0.33.0 cannot be locked for {HERE}: ")
     assert "many" in line
     assert line.endswith(
-        "; try --stack for another release, another --python, or --override for one requirement"
+        "; try another release, another --python, or --override for one requirement"
     )
 
 

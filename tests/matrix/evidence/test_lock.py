@@ -342,7 +342,7 @@ def test_no_solution_is_told_at_once_where_no_wheel_is_wanting(
         run()
     assert str(told.value) == (
         "lead==1.0 cannot be locked for aarch64: a needs b; "
-        "try --stack for another release, another --python, or --override for one requirement"
+        "try another release, another --python, or --override for one requirement"
     )
     assert (tmp_path / "uv.count").read_text() == "x\n"
 
