@@ -15,7 +15,18 @@ import click
 from matrix.errors import MatrixError, OutsideError
 from reports.text import plain
 
-COMMANDS: Final = ("show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import")
+COMMANDS: Final = (
+    "show",
+    "pins",
+    "plan",
+    "audit",
+    "select",
+    "build",
+    "probe",
+    "refresh",
+    "import",
+    "collect",
+)
 _MODULES: Final = {"import": "importing"}
 """Commands that Python has a keyword of the same name for."""
 

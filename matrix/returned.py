@@ -1,0 +1,173 @@
+"""What came back from the runners of a plan: taken in line by line, each held against the plan. Pure.
+
+A runner is not trusted, nor is the name of an artifact, which a runner chooses: a line counts where the plan asked for
+it, and a run that is kept already cannot be added to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from matrix.journal import decode
+from matrix.planned import PlanOutput, Spot, spots
+from matrix.proberun import ProbeRun
+from matrix.result import Probe, Result
+from matrix.runner import OFFLINE
+from matrix.vocabulary import Reason
+
+_AHEAD: Final = timedelta(hours=1)
+"""By how much a runner's clock may be ahead; one that lies would be the newest for ever."""
+
+_MOST_REFUSED: Final = 100
+"""Lines that are told why they are not taken; the others are counted."""
+
+Line = Result | ProbeRun
+Place = tuple[str, str, str, str]
+"""Stack, target, machine, environment."""
+
+
+class Given(NamedTuple):
+    """One line that a runner gave back; `run`: the name of its file, without `.jsonl`."""
+
+    run: str
+    where: str
+    line: bytes
+
+
+class Taken(NamedTuple):
+    """What is taken in, by run; and what is not, a line each."""
+
+    runs: dict[str, tuple[Line, ...]]
+    refused: tuple[str, ...]
+
+
+def take(
+    given: Iterable[Given],
+    outline: PlanOutput,
+    *,
+    now: str,
+    results_only: Collection[str] = (),
+) -> Taken:
+    """Take in what the plan asked for, and tell why the rest is not; a line that stands twice counts once.
+
+    `results_only`: capabilities that a plan has no cell of, since only results make one.
+    """
+    asked = frozenset(spots(outline.include))
+    places = frozenset(spot[:4] for spot in asked)
+    latest = _time(now) + _AHEAD
+    runs: dict[str, tuple[Place, dict[bytes, Line]]] = {}
+    refused: list[str] = []
+    more = 0
+    for one in given:
+        try:
+            found = decode(one.line)
+            _check_run(found, one.run, latest)
+            place = _check_place(found, places)
+            if isinstance(found, Result):
+                _check_cell(found, asked, results_only)
+            owner, lines = runs.setdefault(one.run, (place, {}))
+            if owner != place:
+                raise ValueError("the run is of another place than this line")
+            lines[one.line] = found
+        except ValueError as error:
+            more += len(refused) == _MOST_REFUSED
+            refused = [*refused, f"{one.where}: {error}"][:_MOST_REFUSED]
+    if more:
+        refused.append(f"{more} more lines")
+    taken = {run: tuple(lines.values()) for run, (_, lines) in runs.items()}
+    return Taken(taken, tuple(refused))
+
+
+def missing(outline: PlanOutput, taken: Taken) -> tuple[Result, ...]:
+    """Return a result of status `missing` for each cell of which nothing came back, and for each that had no runner.
+
+    Where a run was opened, what it lost of its own plan is told by `matrix.proberun.missing`.
+    """
+    back = {_place(line) for lines in taken.runs.values() for line in lines}
+    lost = [
+        _absent(spot, outline, "runner_lost", "planned, and nothing came back from the runner")
+        for spot in spots(outline.include)
+        if spot[:4] not in back
+    ]
+    away = [
+        _absent(spot, outline, OFFLINE, f"{job.why} since {job.since}")
+        for job in outline.missing
+        for spot in spots((job,))
+    ]
+    return (*lost, *away)
+
+
+def told(taken: Taken, lost: Iterable[Result]) -> Iterator[str]:
+    """Tell what was taken in, a line each."""
+    for run, lines in taken.runs.items():
+        stack, target, machine, environment = _place(lines[0])
+        count = sum(isinstance(line, Result) for line in lines)
+        yield f"{run}: {count} results of {stack}, {target} {machine} {environment}"
+    for result in lost:
+        yield (
+            f"missing ({result.reason}): {result.stack}, {result.target} {result.machine} "
+            f"{result.environment} {result.capability}: {result.text}"
+        )
+
+
+@cache
+def digest() -> str:
+    """Hash the rule by which a cell is missing, which stands where a probe's own code would."""
+    return hashlib.sha256(Path(__file__).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _check_run(found: Line, run: str, latest: datetime) -> None:
+    """Refuse a line of another run than its file, and one of a time that is not yet."""
+    if found.run != run:
+        raise ValueError("it is of another run than its file")
+    if _time(found.when) > latest:
+        raise ValueError(f"it is of {found.when}, which is not yet")
+
+
+def _check_place(found: Line, places: Collection[Place]) -> Place:
+    """Refuse what no job of the plan is of."""
+    place = _place(found)
+    if place not in places:
+        raise ValueError("the plan has no such stack, target, machine and environment")
+    return place
+
+
+def _check_cell(found: Result, asked: Collection[Spot], results_only: Collection[str]) -> None:
+    """Refuse a result of a cell that the plan does not ask for, and one that no probe made."""
+    if (*_place(found), found.capability) not in asked and found.capability not in results_only:
+        raise ValueError(f"the plan does not ask for {found.capability} there")
+    if found.source:
+        raise ValueError("a probe's result is read from no file")
+
+
+def _place(line: Line) -> Place:
+    return line.stack, line.target, line.machine, line.environment
+
+
+def _absent(spot: Spot, outline: PlanOutput, reason: Reason, text: str) -> Result:
+    stack, target, machine, environment, capability = spot
+    return Result(
+        stack=stack,
+        target=target,
+        machine=machine,  # type: ignore[arg-type] # as the plan has it
+        environment=environment,  # type: ignore[arg-type]
+        capability=capability,
+        probe=Probe(name="plan.job", sha256=digest()),
+        status="missing",
+        reason=reason,
+        when=outline.when,
+        run=outline.run,
+        text=text,
+    )
+
+
+def _time(text: str) -> datetime:
+    """Read a UTC time. Raises ValueError for what is none."""
+    if not text.endswith("Z"):
+        raise ValueError("its time is not in UTC")
+    return datetime.fromisoformat(text)
