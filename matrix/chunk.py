@@ -8,7 +8,7 @@ from typing import Final
 
 from matrix.model import Model
 from matrix.plan import Job, labels
-from matrix.vocabulary import Machine
+from matrix.vocabulary import Environment, Machine
 
 MOST: Final = 256
 """Jobs that GitHub Actions makes of one matrix at most (GitHub's documentation, "Actions limits")."""
@@ -29,6 +29,7 @@ class Entry(Model, frozen=True, kw_only=True):
     stack: str
     target: str
     machine: Machine
+    environments: tuple[Environment, ...]
     runs_on: tuple[str, ...]
     minutes: int
 
@@ -88,6 +89,7 @@ def _entry(job: Job) -> Entry:
         stack=job.stack,
         target=job.target,
         machine=job.machine,
+        environments=tuple(job.cells),
         runs_on=labels(job),
         minutes=minutes(job),
     )

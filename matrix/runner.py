@@ -50,14 +50,19 @@ class Attendance(NamedTuple):
     absent: dict[tuple[str, str], str]
 
 
-def read(content: bytes, name: str) -> tuple[Runner, ...]:
-    """Read what GitHub answers: one page, or a list of pages. Raises ConfigurationError where it is neither."""
+def read(content: bytes, name: str) -> tuple[Runner, ...] | None:
+    """Read what GitHub answers: one page, or a list of pages; None for `null`, which says that nobody could ask.
+
+    Raises ConfigurationError where it is none of them.
+    """
     try:
-        pages = msgspec.json.decode(content, type=_Page | tuple[_Page, ...])
+        pages = msgspec.json.decode(content, type=_Page | tuple[_Page, ...] | None)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigurationError(
             f"{name}: is no list of runners as GitHub gives it ({error})"
         ) from error
+    if pages is None:
+        return None
     return tuple(
         runner
         for page in (pages if isinstance(pages, tuple) else (pages,))

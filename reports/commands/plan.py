@@ -37,7 +37,9 @@ In a workflow (.github/workflows/run.yml), matrices of 256 jobs at most as outpu
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--stack", "stacks", multiple=True, metavar="STACK", help="Name, or a range of them.")
+@click.option(
+    "--stack", "stacks", multiple=True, metavar="STACK", help="Name, or a range; several by ;"
+)
 @click.option("--target", "targets", multiple=True, metavar="TARGET", help="sm120, sm121, …")
 @click.option("--machine", "machines", multiple=True, type=click.Choice(MACHINES), help="CPU.")
 @click.option(
@@ -99,6 +101,7 @@ def plan(
     from matrix.wholefile import write  # noqa: PLC0415
     from reports.planlist import text  # noqa: PLC0415
 
+    stacks, targets = _several(stacks), _several(targets)
     knowledge = Knowledge.load()
     gpus = _gpus(knowledge, targets, machines)
     chosen = stacks or (_newest(knowledge),)
@@ -151,6 +154,8 @@ def _attended(
         listed = read(runners.read_bytes(), str(runners))
     except OSError as error:
         raise ConfigurationError(f"--runners {runners}: {error.strerror}") from error
+    if listed is None:
+        return handed_on(made, when=now), {}
     there = attendance(made.jobs, listed, elastic=elastic)
     why = {kind: (words, since(*kind, ran.results, now)) for kind, words in there.absent.items()}
     kept_jobs = msgspec.structs.replace(made, jobs=there.present)
@@ -189,6 +194,11 @@ def _now() -> str:
     from datetime import UTC, datetime  # noqa: PLC0415
 
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _several(values: Sequence[str]) -> tuple[str, ...]:
+    """Take values apart at semicolons: a workflow has one field for all of them, which may be empty."""
+    return tuple(part.strip() for value in values for part in value.split(";") if part.strip())
 
 
 def _newest(knowledge: Knowledge) -> str:

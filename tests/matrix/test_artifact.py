@@ -36,7 +36,7 @@ def test_results_are_found_wherever_the_download_put_them(tmp_path: Path, place:
 def test_results_are_read_out_of_a_zip_file_without_unpacking_it(tmp_path: Path) -> None:
     zipped(tmp_path / "results-a.zip", {"results/one.jsonl": b"1\n", "one.log": b"no"})
     assert read(tmp_path) == ([("one", b"1\n")], [])
-    assert os.listdir(tmp_path) == ["results-a.zip"]
+    assert [each.name for each in tmp_path.iterdir()] == ["results-a.zip"]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_a_path_in_a_zip_file_is_never_used(tmp_path: Path, name: str) -> None:
     zipped(folder / "a.zip", {name: b"1\n"})
     found, _ = read(folder)
     assert {run for run, _ in found} <= {"evil"}
-    assert sorted(os.listdir(tmp_path)) == ["in"]
-    assert os.listdir(folder) == ["a.zip"]
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+    assert [each.name for each in folder.iterdir()] == ["a.zip"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from matrix.errors import ConfigurationError
 from matrix.plan import labels
-from matrix.runner import attendance, read, since
+from matrix.runner import Runner, attendance, read, since
 from tests.matrix.test_chunk import job
 from tests.matrix.test_proberun import result
 
@@ -33,8 +33,14 @@ def listed(*runners: Any) -> bytes:
     return json.dumps({"total_count": len(runners), "runners": runners}).encode()
 
 
+def known(content: bytes) -> tuple[Runner, ...]:
+    runners = read(content, "r.json")
+    assert runners is not None
+    return runners
+
+
 def test_a_busy_runner_with_the_labels_takes_a_job_whatever_their_case() -> None:
-    there = attendance([job()], read(listed(runner()), "r.json"))
+    there = attendance([job()], known(listed(runner())))
     assert (len(there.present), there.away, there.online) == (1, (), {("sm121", "aarch64"): 1})
 
 
@@ -50,13 +56,13 @@ def test_a_busy_runner_with_the_labels_takes_a_job_whatever_their_case() -> None
 def test_a_job_that_no_runner_could_take_is_away_and_says_why(
     runners: tuple[Any, ...], why: str
 ) -> None:
-    there = attendance([job(), job(1)], read(listed(*runners), "r.json"))
+    there = attendance([job(), job(1)], known(listed(*runners)))
     assert (there.present, len(there.away)) == ((), 2)
     assert there.absent == {("sm121", "aarch64"): why}
 
 
 def test_one_of_two_runners_is_enough() -> None:
-    there = attendance([job()], read(listed(runner(status="offline"), runner("other")), "r.json"))
+    there = attendance([job()], known(listed(runner(status="offline"), runner("other"))))
     assert there.online == {("sm121", "aarch64"): 1}
 
 
@@ -67,7 +73,12 @@ def test_elastic_runners_need_not_be_there() -> None:
 
 def test_all_pages_are_read() -> None:
     pages = b"[" + listed(runner("a")) + b"," + listed(runner("b")) + b"]"
-    assert [each.name for each in read(pages, "r.json")] == ["a", "b"]
+    assert [each.name for each in known(pages)] == ["a", "b"]
+
+
+def test_that_nobody_could_ask_is_not_the_same_as_that_there_is_none() -> None:
+    assert read(b"null", "r.json") is None
+    assert read(listed(), "r.json") == ()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from reports.cli import main
 from tests.matrix.test_proberun import result
 from tests.matrix.test_runner import listed, runner
 
-
 NOW = "2026-11-21T03:00:00Z"
 
 
@@ -395,3 +394,17 @@ def test_outside_of_a_workflow_there_is_nothing_to_hand_on_to(
     told = run("--github-output")
     assert told.code == 2
     assert "$GITHUB_OUTPUT names no file" in told.err
+
+
+def test_one_field_names_several_and_an_empty_one_none(run: Run) -> None:
+    told = run("--json", "--stack", "vllm==0.32.1; vllm==0.32.0", "--target", "sm121;sm120")
+    include = plan(told)["include"]
+    assert {entry["stack"] for entry in include} == {"vllm==0.32.1", "vllm==0.32.0"}
+    assert {entry["target"] for entry in include} == {"sm121", "sm120"}
+    assert run("--json", "--stack", "", "--target", "") == run("--json")
+
+
+def test_without_a_list_of_runners_every_job_is_sent(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "unknown.json").write_text("null")
+    asked = run("--json", "--runners", str(tmp_path / "unknown.json"))
+    assert asked == run("--json")
