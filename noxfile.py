@@ -81,9 +81,9 @@ def installs(session: nox.Session) -> None:
 
 @nox.session
 def images(session: nox.Session) -> None:
-    """Build real images: needs a Docker engine that runs, and as root debootstrap, which makes the base."""
+    """Build real images: needs a Docker engine (`.ci/engine nox -s images` starts one), and as root debootstrap for the base."""
     install(session, "tests")
-    session.run("pytest", "-m", "docker", "tests/e2e/test_images.py", *session.posargs)
+    session.run("pytest", "-m", "docker", *(session.posargs or ["tests/e2e"]))
 
 
 @nox.session

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from images.here import finished
+from images.following import finished
 from images.place import Place
 from matrix.errors import ConfigurationError, OutsideError
-from matrix.proberun import identity
+from matrix.proberun import identity, settled
 from probes.check import digest
 from probes.request import Request
 
@@ -85,7 +85,7 @@ def go_on(request: Request, run: str, folder: Path) -> Request:
             raise ConfigurationError(
                 f"--resume {run}: the probe {probe.name} has changed since; begin a new run"
             )
-    done = {identity(result) for result in results if result.run == run}
+    done = settled(result for result in results if result.run == run)
     left = [each for each in map(identity, opening.planned) if each not in done]
     return Request(
         **{

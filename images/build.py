@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from images.alone import alone
 from images.context import context, proxies
 from images.engine import BuildFailure, Engine, Image
 from images.failure import Transcript, failed
 from images.recipe import MARK, Recipe, dockerfile, fingerprint, labels, tag
-from matrix.errors import ConfigurationError, OutsideError
+from images.reference import Reference
+from matrix.errors import ConfigurationError, MatrixError, NotFoundError, OutsideError
 from matrix.evidence.pipconfig import PipConfig
 from matrix.image import ImageReport
 from matrix.knowledge import Knowledge
@@ -29,7 +29,10 @@ _LARGEST_BUNDLE: Final = 8 << 20
 
 
 class Order(NamedTuple):
-    """One image to have: its recipe, the package that it is about, and where its lock and its files lie."""
+    """One image to have: its recipe, the package that it is about, and where its lock and its files lie.
+
+    `source`: where it may be had, as its fingerprint's tag, instead of being built.
+    """
 
     recipe: Recipe
     lead: str
@@ -37,6 +40,8 @@ class Order(NamedTuple):
     lock: Path
     folder: Path
     when: str
+    wheels: tuple[Path, ...] = ()
+    source: Reference | None = None
 
 
 def ready(order: Order, engine: Engine) -> ImageReport | None:
@@ -65,10 +70,10 @@ def make(
     from images.examine import examine  # noqa: PLC0415 - half of the time of a build that does nothing
 
     folder = order.folder
-    with _alone(folder, tell):
+    with alone(folder, tell):
         if found := ready(order, engine):
             return found
-        there = _there(order, engine)
+        there = _there(order, engine) or _fetched(order, engine, tell)
         built = there is None
         seconds: dict[str, float] = {}
         if there is None:
@@ -116,12 +121,12 @@ def _built(
     tell: Callable[[str], None],
 ) -> Image:
     made, folder = order.recipe, order.folder
-    base = engine.base(made.base)
+    base = engine.base(made.base, tell)
     if base.machine != made.machine:
         raise ConfigurationError(
             f"--base {made.base}: is for {base.machine}, and the engine here builds for {made.machine}"
         )
-    sent = context(made, config, _bundle(config.connection.ca_bundle))
+    bundle = read_bundle(config.connection.ca_bundle)
     write(folder / "Dockerfile", dockerfile(made).encode())
     write(folder / "lock.txt", ("\n".join(made.lock) + "\n").encode())
     heard, log = Transcript(), folder / "build.log"
@@ -135,16 +140,24 @@ def _built(
                 if heard.step != before:
                     tell(heard.step)
 
+            ended = False
             try:
-                arguments = proxies(environment)
-                engine.build(
-                    sent, tag=tag(made), labels=labels(made), arguments=arguments, tell=hear
-                )
+                with context(made, config, bundle, order.wheels) as sent:
+                    engine.build(
+                        sent,
+                        tag=tag(made),
+                        labels=labels(made),
+                        arguments=proxies(environment),
+                        tell=hear,
+                    )
+                ended = True
             except BuildFailure as error:
+                ended = True
                 output.write(f"{error}\n")
                 raise failed(made.stack, heard, str(error), log) from error
             finally:
-                engine.sweep(fingerprint(made))
+                for each in engine.sweep(fingerprint(made), ended=ended):
+                    tell(f"{each} is left and may hold the index's login: docker rmi -f {each}")
     except OSError as error:
         raise OutsideError(f"{log}: {error.strerror}") from error
     there = _there(order, engine)
@@ -159,6 +172,29 @@ def _there(order: Order, engine: Engine) -> Image | None:
     return there if there and there.labels.get(MARK) == fingerprint(order.recipe) else None
 
 
+def _fetched(order: Order, engine: Engine, tell: Callable[[str], None]) -> Image | None:
+    """Return the image as a registry has it; what keeps it from being had is told, and it is built."""
+    if order.source is None:
+        return None
+    tell(f"looking for it at {order.source}")
+    try:
+        engine.fetch(order.source, tag(order.recipe), tell)
+    except NotFoundError:
+        tell("it is not there; building it")
+    except MatrixError as error:
+        tell(f"{error}; building it")
+    return _there(order, engine)
+
+
+def push(
+    order: Order, engine: Engine, report: ImageReport, to: Reference, tell: Callable[[str], None]
+) -> ImageReport:
+    """Push an image that is as promised, and keep where it is. Raises EngineError for what is refused or cut off."""
+    report = msgspec.structs.replace(report, pushed=engine.push(report.id, to, tell))
+    write(order.folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
+    return report
+
+
 def _kept(order: Order) -> ImageReport | None:
     try:
         return msgspec.json.decode((order.folder / _REPORT).read_bytes(), type=ImageReport)
@@ -166,7 +202,7 @@ def _kept(order: Order) -> ImageReport | None:
         return None  # it is examined again
 
 
-def _bundle(path: str) -> bytes:
+def read_bundle(path: str) -> bytes:
     """Read the CA bundle. Raises ConfigurationError for what is none."""
     if not path:
         return b""
@@ -178,20 +214,3 @@ def _bundle(path: str) -> bytes:
     if b"-----BEGIN" not in text or len(text) > _LARGEST_BUNDLE:
         raise ConfigurationError(f"{path}: is no bundle of certificates in PEM form")
     return text
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the image's folder, so that nobody else builds the same meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise OutsideError(f"{folder}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("another build of the same image is running; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

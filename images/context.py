@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
@@ -51,6 +54,12 @@ def settled(config: PipConfig, indexes: Iterable[str], ca_bundle: str) -> PipCon
     )
 
 
+def with_indexes(config: PipConfig, indexes: Iterable[str]) -> PipConfig:
+    """Add the indexes that pins name, behind those that are there."""
+    more = tuple(url for url in dict.fromkeys(indexes) if url and url not in config.indexes)
+    return msgspec.structs.replace(config, indexes=(*config.indexes, *more))
+
+
 def pip_conf(config: PipConfig) -> str:
     """Return pip's configuration for the build, with logins. Raises ConfigurationError for a line's end in one."""
     first, *more = [_with_login(url, config.connection) for url in config.indexes] or [""]
@@ -84,15 +93,28 @@ def proxies(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def context(made: Recipe, config: PipConfig, ca_bundle: bytes) -> bytes:
-    """Return the build's context as a tar: the same bytes for the same values."""
+@contextlib.contextmanager
+def context(
+    made: Recipe, config: PipConfig, ca_bundle: bytes, wheels: Iterable[Path] = ()
+) -> Iterator[IO[bytes]]:
+    """Yield the build's context as a tar: the same bytes for the same values. `wheels` lie on this machine."""
     files = {
         "Dockerfile": dockerfile(made).encode(),
         "lock.txt": ("\n".join(made.lock) + "\n").encode(),
         "pip.conf": pip_conf(config).encode(),
         "ca.pem": ca_bundle,
     }
-    return tarred(files)
+    with TemporaryFile() as output:
+        output.write(tarred(files))
+        output.seek(0)
+        with tarfile.open(fileobj=output, mode="a", format=tarfile.PAX_FORMAT) as archive:
+            for wheel in wheels:  # a gigabyte is not held in memory
+                entry = _entry(f"wheelhouse/{wheel.name}", 0, kind=tarfile.REGTYPE, mode=0o644)
+                entry.size = wheel.stat().st_size
+                with wheel.open("rb") as content:
+                    archive.addfile(entry, content)
+        output.seek(0)
+        yield output
 
 
 def tarred(files: Mapping[str, bytes], *, uid: int = 0) -> bytes:

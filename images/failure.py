@@ -29,6 +29,19 @@ _ADVICE: Final = (
 )  # fmt: skip
 
 
+_KILLED: Final = 137
+_COMPLAINT: Final = re.compile(
+    r"(?:^|\s)(?:[\w./-]+:\d+:(?:\d+:)?|[\w./-]+\(\d+\):|ptxas|nvcc) ?(?:fatal|error|fatal error)\b|CMake Error|^FAILED: "
+)
+"""What gcc, nvcc, ptxas, CMake and ninja begin a complaint with; what follows it in a log is of other files."""
+
+_OUT_OF_MEMORY: Final = (
+    "Killed signal terminated program",
+    "cc1plus: out of memory",
+    "virtual memory exhausted",
+)
+
+
 class Transcript:
     """What a build prints: which step it is at, and the last words of it."""
 
@@ -46,13 +59,29 @@ class Transcript:
                 del self.words[:-50]
 
 
-def failed(stack: str, heard: Transcript, error: str, log: Path) -> EngineError:
-    """Word a failed build."""
+def failed(stack: str, heard: Transcript, error: str, log: Path | None) -> EngineError:
+    """Word a failed build of an image."""
     step = heard.step.partition(" : ")[2] or "its first step"
     last = " / ".join(_telling(heard.words, error))
     return EngineError(
         f"{stack}: the build failed at {_cut(step, 60)!r}: {_cut(last, _CUT)}; "
-        f"{advice((*heard.words, error))}; the whole log: {log}"
+        f"{advice((*heard.words, error))}" + (f"; the whole log: {log}" if log else "")
+    )
+
+
+def unbuilt(package: str, words: Sequence[str], code: int, jobs: int, log: Path) -> EngineError:
+    """Word a failed build of a wheel. Code 137 is a kill, which is the memory's end unless somebody did it."""
+    compilers = [line for line in words if _COMPLAINT.search(line)]
+    last = " / ".join(compilers[:_LAST] or _telling(words, f"it ended with {code}"))
+    killed = code == _KILLED or any(sign in line for line in words for sign in _OUT_OF_MEMORY)
+    told = (
+        f"its machine ran out of memory with {jobs} jobs: --jobs {max(1, jobs // 2)}"
+        if killed
+        else advice(words)
+    )
+    return EngineError(
+        f"{package}: its source cannot be built: {_cut(last, _CUT)}; {told}; what was compiled is kept for the next "
+        f"try; the whole log: {log}"
     )
 
 

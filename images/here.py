@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.resources
 import os
 import re
@@ -11,37 +10,31 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final, Self
 
 import msgspec
 
+from images.following import Line, follow, holding, nothing
 from matrix.errors import ConfigurationError, OutsideError, ToolError
-from matrix.journal import decode
 from matrix.model import Model
-from matrix.proberun import ProbeRun
-from matrix.result import Result
 from probes.heirs import Heirs
 from probes.lines import DISK
 from probes.request import Request
 
 _PREFLIGHT: Final = 120.0
-_STEP: Final = 0.2
 _PATIENCE: Final = 5.0
 """Seconds that a suite is given to end by itself once it was asked to."""
 _NOTHING: Final = 5
 """pytest's exit code where there was nothing to run."""
-_FINISHED: Final = (0, 1, _NOTHING)
+FINISHED: Final = (0, 1, _NOTHING)
 """pytest's exit codes of a suite that came to its end: all passed, some did not, nothing to run."""
 _OLDEST: Final = (3, 10)
 """The Python that the suite is written for; no release of vLLM with NVFP4 takes an older one."""
 _TAIL: Final = 4000
 _LONGEST: Final = 300
 """Characters of a last line that are told."""
-
-Line = Result | ProbeRun
 
 
 class Preflight(Model, frozen=True, kw_only=True):
@@ -55,6 +48,16 @@ class Preflight(Model, frozen=True, kw_only=True):
     gpu: tuple[dict[str, str], ...]
 
 
+def copied(folder: Path) -> Path:
+    """Copy the probes into a folder, readable to all: a run is not of what is changed meanwhile."""
+    with importlib.resources.as_file(importlib.resources.files("probes")) as source:
+        ignored = shutil.ignore_patterns("__pycache__", "selection")
+        made = shutil.copytree(source, folder / "probes", ignore=ignored)
+    for each in (made, *made.rglob("*")):
+        each.chmod(0o755 if each.is_dir() else 0o644)
+    return made
+
+
 class Here:
     """An interpreter and a copy of the probes for it, in a temporary folder: nothing is installed there."""
 
@@ -62,9 +65,7 @@ class Here:
         self.python = python
         self._folder = tempfile.TemporaryDirectory(prefix="nvfp4-matrix-")
         self.folder = Path(self._folder.name)
-        with importlib.resources.as_file(importlib.resources.files("probes")) as source:
-            ignored = shutil.ignore_patterns("__pycache__", "selection")
-            shutil.copytree(source, self.folder / "probes", ignore=ignored)
+        copied(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +119,10 @@ class Here:
         log: Path,
         *,
         tell: Callable[[Line], None],
+        beat: Callable[[], None] = nothing,
         variables: dict[str, str] | None = None,
     ) -> None:
-        """Run what `request` asks for, and call `tell` with each line as it comes; return when it has ended.
+        """Run what `request` asks for, and call `tell` with each line as it comes, `beat` in between; return when it has ended.
 
         What the suite prints goes to `log`. A stop (Ctrl-C) ends the suite and whatever it started, and goes on up.
         Raises ConfigurationError where the run is going on already or nothing of the subject is asked for,
@@ -133,7 +135,7 @@ class Here:
         begin = results.stat().st_size if results.exists() else 0
         count = 0
         wrong: list[str] = []
-        with _held(log) as output, Heirs() as heirs:
+        with holding(log) as output, Heirs() as heirs:
             said = output.tell()
             process = subprocess.Popen(  # noqa: S603 - the user names the interpreter
                 [str(self.python), "-B", "-m", "probes", str(file), "-q", "--no-header"],
@@ -145,7 +147,7 @@ class Here:
                 env={**os.environ, **(variables or {})},
             )
             try:
-                for line in _follow(results, begin, process):
+                for line in follow(results, begin, lambda: process.poll() is not None, beat):
                     count += 1
                     if isinstance(line, str):
                         wrong.append(line)
@@ -161,43 +163,13 @@ class Here:
         if code == _NOTHING and not count and request.rest is None:
             asked = " ".join(f"--only {name}" for name in request.only)
             raise ConfigurationError(f"{asked}: {request.subject} has no probe of such a name")
-        if code not in _FINISHED or (request.rest is None and not count):
+        if code not in FINISHED or (request.rest is None and not count):
             last = _last(_tail(log, said))
             kept = not log.is_relative_to(self.folder)
             more = f" ({log} tells more)" if kept else ""
             raise ToolError(f"the suite ended {_ending(code)}{': ' * bool(last)}{last}{more}")
         if wrong:
             raise ToolError(f"{results}: {len(wrong)} lines are no results: {wrong[0]}")
-
-
-def _follow(results: Path, begin: int, process: subprocess.Popen[bytes]) -> Iterator[Line | str]:
-    """Yield what is appended to `results` until the process has ended and everything is read."""
-    held: IO[bytes] | None = None
-    with contextlib.ExitStack() as stack:
-        while True:
-            ended = process.poll() is not None
-            if held is None and results.exists():
-                held = stack.enter_context(results.open("rb"))
-                held.seek(begin)
-            if held is not None:
-                yield from _lines(held)
-            if ended:
-                return
-            time.sleep(_STEP)
-
-
-def _lines(file: IO[bytes]) -> Iterator[Line | str]:
-    """Yield the whole lines that are there, of what is none why; one in the middle of being written is left."""
-    while True:
-        place = file.tell()
-        line = file.readline()
-        if not line.endswith(b"\n"):
-            file.seek(place)
-            return
-        try:
-            yield decode(line)
-        except ValueError as error:
-            yield str(error)
 
 
 def _stop(process: subprocess.Popen[bytes], heirs: Heirs) -> None:
@@ -214,25 +186,6 @@ def _stop(process: subprocess.Popen[bytes], heirs: Heirs) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE)
         heirs.end()
-
-
-@contextlib.contextmanager
-def _held(log: Path) -> Iterator[IO[bytes]]:
-    """Open a run's log and hold it, for this process and the suite that writes to it: no run goes on twice at once."""
-    try:
-        output = log.open("ab")
-    except OSError as error:
-        raise OutsideError(f"{log}: {error.strerror} (--results names another folder)") from error
-    with output:
-        try:
-            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"{log.stem}: this run is still going on; end it or wait"
-            ) from error
-        except OSError:
-            pass  # a file system that knows no locks
-        yield output
 
 
 def _told(stdout: bytes) -> Preflight | None:
@@ -257,23 +210,3 @@ def _last(printed: bytes) -> str:
 
 def _ending(code: int) -> str:
     return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-def finished(results: Path) -> tuple[ProbeRun | None, tuple[Result, ...]]:
-    """Read what an earlier attempt of a run left: its opening, and what it finished. Raises OutsideError."""
-    opening: ProbeRun | None = None
-    found: list[Result] = []
-    try:
-        lines = results.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        lines = []
-    except OSError as error:
-        raise OutsideError(f"{results}: {error.strerror}") from error
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            told = decode(line)
-            if isinstance(told, ProbeRun):
-                opening = opening or told  # the first, as where results are read
-            else:
-                found.append(told)
-    return opening, tuple(found)

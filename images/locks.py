@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,17 +20,24 @@ from matrix.wholefile import write
 COMPILERS: Final = ("ninja",)
 """What `devel` has from the index, beside the stack: nvcc is the base image's."""
 
+SUITE: Final = ("pytest",)
+"""What the probes run on, beside torch: every image has it, so that nothing is installed for a run."""
+
 _ASKED: Final = re.compile(r"^# asked ([0-9a-f]{16}); glibc ([0-9.]+) or newer$", re.MULTILINE)
 
 
 class Ask(Model, frozen=True, kw_only=True):
-    """What a lock answers: requirements, for which machine ("x86_64"), Python ("3.12") and environment."""
+    """What a lock answers: requirements, for which machine ("x86_64"), Python ("3.12") and environment.
+
+    `built`: the hash of each wheel that comes from the wheelhouse and no index.
+    """
 
     stack: str
     wanted: Wanted
     machine: str
     python: str
     environment: Environment
+    built: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
     @property
     def digest(self) -> str:
@@ -45,11 +52,26 @@ class Ask(Model, frozen=True, kw_only=True):
         return f"{name}-{self.environment}-{self.machine}-cp{self.python.replace('.', '')}.txt"
 
 
-def ask(stack: str, wanted: Wanted, *, machine: str, python: str, environment: Environment) -> Ask:
-    """Say what is to be locked; `devel` has ninja, too."""
-    if environment == "devel":
-        wanted = msgspec.structs.replace(wanted, requirements=(*wanted.requirements, *COMPILERS))
-    return Ask(stack=stack, wanted=wanted, machine=machine, python=python, environment=environment)
+def ask(
+    stack: str,
+    wanted: Wanted,
+    *,
+    machine: str,
+    python: str,
+    environment: Environment,
+    built: Mapping[str, str] | None = None,
+) -> Ask:
+    """Say what is to be locked: with what the probes run on, and `devel` has ninja, too."""
+    more = (*SUITE, *COMPILERS) if environment == "devel" else SUITE
+    wanted = msgspec.structs.replace(wanted, requirements=(*wanted.requirements, *more))
+    return Ask(
+        stack=stack,
+        wanted=wanted,
+        machine=machine,
+        python=python,
+        environment=environment,
+        built=dict(built or {}),
+    )
 
 
 def held(asked: Ask, folder: Path) -> Lock | None:

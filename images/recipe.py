@@ -25,6 +25,9 @@ NAME: Final = "nvfp4-matrix"
 PREFIX: Final = "/opt/stack"
 """Where the stack's virtual environment lies in an image."""
 
+CACHE: Final = "/var/cache/stack"
+"""Where a run's volume of compiled kernels is mounted; anybody may write there."""
+
 UID: Final = 10001
 """Who an image runs as; 1000 is taken in Ubuntu's own images."""
 
@@ -51,7 +54,8 @@ class Recipe(Model, frozen=True, kw_only=True):
     """Everything that decides what is in an image, and nothing that does not.
 
     `lock`: a line for each package, with its hashes, in order. `pins`: the version of each by name. `cuda`:
-    "13.0", the CUDA whose compiler `devel` needs; "" in `slim`. Index, proxy, certificates are not here: the
+    "13.0", the CUDA whose compiler `devel` needs; "" in `slim`. `wheels`: the files that were built from source and
+    come from no index. Index, proxy, certificates are not here: the
     hashes say what is installed, wherever it comes from.
     """
 
@@ -63,10 +67,18 @@ class Recipe(Model, frozen=True, kw_only=True):
     lock: tuple[str, ...]
     pins: dict[str, str]
     cuda: str = ""
+    wheels: tuple[str, ...] = ()
 
 
 def recipe(
-    lock: Lock, *, stack: str, machine: Machine, environment: Environment, python: str, base: str
+    lock: Lock,
+    *,
+    stack: str,
+    machine: Machine,
+    environment: Environment,
+    python: str,
+    base: str,
+    wheels: tuple[str, ...] = (),
 ) -> Recipe:
     """Make a recipe of a resolved tree. Raises ConfigurationError for what must not stand in a Dockerfile."""
     check_base(base)
@@ -93,6 +105,7 @@ def recipe(
         lock=lines,
         pins=pins,
         cuda=cuda,
+        wheels=wheels,
     )
 
 
@@ -157,12 +170,14 @@ def _rendered(made: Recipe, digits: str) -> str:
         base=made.base,
         python=made.python,
         uid=UID,
+        cache=CACHE,
         prefix=PREFIX,
         compiler=made.environment == "devel",
         cuda=made.cuda,
         mark=MARK,
         pin_label=PIN,
         pins=made.pins,
+        wheels=bool(made.wheels),
         fingerprint=digits,
     )
 

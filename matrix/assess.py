@@ -215,14 +215,23 @@ def unread(
     *,
     published: bool | None,
 ) -> list[Cell]:
-    """Judge a stack whose leading wheel was not read, or (`published` false) does not exist there."""
+    """Judge a stack of which a part is built from source, or whose leading wheel was not read.
+
+    `published` false: there is no such wheel. What holds for releases says nothing of a commit between them.
+    """
     lead = stack.lead
+    if published is not False:
+        lead = next((pin for pin in stack.pins if pin.version.startswith("@")), lead)
     if published is False:
         judged = Judgement("unavailable", "no_wheel")
         text = f"{lead.package} {lead.version} has no wheel for {stack.machine}"
     else:
         judged = Judgement("unknown", "not_measured")
-        text = f"{lead.package} {lead.version} for {stack.machine} was not read yet"
+        text = (
+            f"{lead.package}{lead.version} is built from source: `build` audits what comes of it"
+            if lead.version.startswith("@")
+            else f"{lead.package} {lead.version} for {stack.machine} was not read yet"
+        )
     items = [Item(kind="stack", name=lead.package, answer=judged.reason, text=text)]
     compiled: Compiled = "no" if published is False else "unknown"
     return [

@@ -12,6 +12,7 @@ from typing import NoReturn
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier
 
+from matrix import pin
 from matrix.capability import CapabilitiesFile
 from matrix.defect import DefectsFile
 from matrix.document import load, nearest
@@ -24,7 +25,6 @@ from matrix.reference import (
     Use,
     each,
     entries,
-    parsed,
     shared,
     specifiers,
     used_by_capabilities,
@@ -32,6 +32,7 @@ from matrix.reference import (
     used_by_gates,
     used_by_paths,
 )
+from matrix.repository import RepositoriesFile, Upstream
 from matrix.stack import StacksFile
 from matrix.target import Target, TargetsFile
 
@@ -181,12 +182,29 @@ class Configuration:
                 )
             if not written.pins:
                 self._fail(file, entry, "pins nothing")
-            for package, version in written.pins.items():
-                if parsed(version) is None:
-                    self._fail(
-                        file, entry, f"pins {package} to {version!r}, which is no version", version
-                    )
+            for package, text in written.pins.items():
+                try:
+                    pin.read(text)
+                except ValueError as error:
+                    self._fail(file, entry, f"pins {package}: {error}", text)
+            for package in written.repositories:
+                if not written.pins.get(package, "").startswith("@"):
+                    words = f"names a repository of {package}, which it does not pin to a commit"
+                    self._fail(file, entry, words, package)
         return held
+
+    @cached_property
+    def repositories(self) -> tuple[Upstream, ...]:
+        """Where the source of each package is."""
+        file = "repositories.yaml"
+        held = load(self._folder / file, RepositoriesFile).repositories
+        self._distinct(file, "package", [one.package for one in held])
+        return held
+
+    def upstream(self, package: str) -> Upstream:
+        """Give where a package's source is; "" where nothing says so."""
+        known = (one for one in self.repositories if one.package == package)
+        return next(known, Upstream(package=package, repository=""))
 
     def target(self, name: str) -> Target:
         """Give a target by name; raises ConfigurationError with the nearest right one."""

@@ -58,7 +58,7 @@ class ImageReport(Model, frozen=True, kw_only=True):
 
     `built`: false where it was there already. `id` is the engine's, `size` in bytes, `base` by digest. `pins`: of the
     lock; `installed`: as found. `asked`: null for a stack without vLLM. `seconds`: what each step took.
-    `files`: the folder of Dockerfile, lock, freeze and log.
+    `files`: the folder of Dockerfile, lock, freeze and log. `pushed`: where it was pushed last, by digest.
     """
 
     stack: str
@@ -81,6 +81,7 @@ class ImageReport(Model, frozen=True, kw_only=True):
     audited: tuple[AuditedPackage, ...]
     asked: Asked | None
     differences: tuple[Difference, ...]
+    pushed: str = ""
 
 
 def pins_differ(pins: Mapping[str, str], installed: Mapping[str, str]) -> Iterator[Difference]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from matrix.errors import ConfigurationError, OutsideError
-from matrix.proberun import ProbeRun, missing
+from matrix.proberun import ProbeRun, last_words, missing
 from matrix.result import Result
 
 FOLDER: Final = Path(__file__).parent / "results"
@@ -76,7 +76,7 @@ class Journal:
                 else:
                     results.append(found)
         lost = [each for run in runs.values() for each in missing(run, results)]
-        return Reading((*results, *lost), tuple(complaints), tuple(runs.values()))
+        return Reading((*last_words(results), *lost), tuple(complaints), tuple(runs.values()))
 
     def append(self, results: Iterable[Result]) -> tuple[Path, ...]:
         """Append results to the files of their runs, and return once they are on the disk.

@@ -18,7 +18,7 @@ from matrix.document import nearest
 from matrix.errors import ConfigurationError
 from matrix.executed import Executed
 from matrix.ledger import Ledger
-from matrix.namedstack import NamedStack, chosen
+from matrix.namedstack import NamedStack, by_hand, chosen
 from matrix.objection import objections
 from matrix.published import Published, read_listing
 from matrix.selections import Selections
@@ -77,7 +77,7 @@ class Knowledge:
                         found.append(NamedStack(name, pins, (extra,), entry.note))
         found.sort(key=lambda stack: (stack.lead[0], Version(stack.lead[1])), reverse=True)
         written = self.configuration.stacks.written
-        return (*found, *(NamedStack(w.name, dict(w.pins), (), w.note) for w in written))
+        return (*found, *map(by_hand, written))
 
     def report(
         self,
@@ -158,7 +158,7 @@ class Knowledge:
         for named in self.stacks:
             for machine in MACHINES:
                 for pin in self.resolve(named, machine).pins:
-                    if pin.version:
+                    if pin.version and not pin.version.startswith("@"):
                         versions.setdefault(pin.package, set()).add(pin.version)
         return versions
 
@@ -173,7 +173,7 @@ class Knowledge:
         environments: Sequence[Environment],
     ) -> tuple[list[Cell], list[Contradiction]]:
         stack, lead = resolved[machine], resolved[machine].lead
-        situation = self.situations.place(stack, target)
+        situation = None if named.sources else self.situations.place(stack, target)
         if situation is None:
             there = self.published.has_wheel(lead.package, lead.version, machine)
             return unread(stack, target, names, environments, published=there), []

@@ -2,29 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from matrix import pin
 from matrix.compiled import in_range
 from matrix.document import nearest
 from matrix.errors import ConfigurationError
+from matrix.pin import Release, Source
+from matrix.stack import WrittenStack
 
 
 @dataclass(frozen=True)
 class NamedStack:
-    """A stack by name, before it is resolved on a machine. The first pin leads."""
+    """A stack by name, before it is resolved on a machine. The first pin leads.
+
+    `pins`: a version each, or "@main + #7" for what is built from its source. `indexes`: of those that only an index
+    of their own has. `repositories`: of those built from source that come from elsewhere than usual.
+    """
 
     name: str
     pins: dict[str, str]
     extras: tuple[str, ...] = ()
     note: str = ""
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    repositories: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lead(self) -> tuple[str, str]:
         """Package and version of the leading pin."""
         return next(iter(self.pins.items()))
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """What is built from its source, by package."""
+        held = {name: pin.read(text) for name, text in self.pins.items() if text.startswith("@")}
+        return {name: source for name, source in held.items() if isinstance(source, Source)}
+
+
+def by_hand(written: WrittenStack) -> NamedStack:
+    """Return a stack that somebody wrote. Raises ConfigurationError for a pin that is none."""
+    pins: dict[str, str] = {}
+    indexes: dict[str, str] = {}
+    for package, text in written.pins.items():
+        try:
+            held = pin.read(text)
+        except ValueError as error:
+            raise ConfigurationError(f"stack {written.name!r} pins {package}: {error}") from error
+        pins[package] = held.version if isinstance(held, Release) else pin.written(held)
+        if isinstance(held, Release) and held.index:
+            indexes[package] = held.index
+    return NamedStack(written.name, pins, (), written.note, indexes, written.repositories)
+
+
+def by_pin(text: str) -> NamedStack | None:
+    """Return the stack that a pin alone asks for (`vllm@main + #35947`); None where it is no pin but a name.
+
+    Raises ConfigurationError for a pin that is none.
+    """
+    try:
+        found = pin.asked(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text[:100]!r}: {error}") from error
+    if found is None:
+        return None
+    package, extras, held = found
+    more = f"[{','.join(extras)}]" if extras else ""
+    if isinstance(held, Source):
+        name = f"{package}{more}{pin.written(held)}"
+        return NamedStack(name, {package: pin.written(held)}, extras)
+    name = f"{package}{more}=={held.version}"
+    return NamedStack(name, {package: held.version}, extras, indexes={package: held.index})
 
 
 def chosen(

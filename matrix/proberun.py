@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from matrix.model import Model
 from matrix.result import Probe, Result
 from matrix.target import RunTarget
-from matrix.vocabulary import Environment, Machine
+from matrix.vocabulary import Environment, Machine, Reason
+
+ATTEMPTS: Final = 2
+"""How often a check is run whose container or machine was lost meanwhile: it may be what takes it along."""
+
+_LOST: Final[frozenset[Reason]] = frozenset({"killed", "runner_lost"})
 
 
 class Planned(Model, frozen=True, kw_only=True):
@@ -90,6 +95,29 @@ class Identity(NamedTuple):
 def identity(check: Planned | Result) -> Identity:
     """Return what a planned check and its result have in common."""
     return Identity(check.probe.name, check.backend, check.load)
+
+
+def settled(results: Iterable[Result]) -> frozenset[Identity]:
+    """Return the checks of one run that are not run again when it goes on: all that came back, and what was lost too often."""
+    lost: dict[Identity, int] = {}
+    done: set[Identity] = set()
+    for result in results:
+        if result.status == "error" and result.reason in _LOST:
+            lost[identity(result)] = lost.get(identity(result), 0) + 1
+        else:
+            done.add(identity(result))
+    return frozenset(done | {each for each, count in lost.items() if count >= ATTEMPTS})
+
+
+def last_words(results: Iterable[Result]) -> tuple[Result, ...]:
+    """Leave out an error where the same check of the same run said something else later: it was run once more."""
+    every = list(results)
+    last = {(result.run, identity(result)): place for place, result in enumerate(every)}
+    return tuple(
+        result
+        for place, result in enumerate(every)
+        if result.status != "error" or last[result.run, identity(result)] == place
+    )
 
 
 def missing(run: ProbeRun, results: Iterable[Result]) -> Iterator[Result]:

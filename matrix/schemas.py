@@ -26,6 +26,7 @@ from matrix.pins import Choice
 from matrix.planned import PlanOutput
 from matrix.proberun import ProbeRun
 from matrix.published import Listing
+from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
 from matrix.stack import StacksFile
@@ -79,6 +80,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "defects": DefectsFile,
     "stacks": StacksFile,
     "drivers": DriversFile,
+    "repositories": RepositoriesFile,
 }
 """The data files, by name without `.yaml`."""
 

@@ -14,10 +14,15 @@ class AsReleased(Model, frozen=True, kw_only=True):
 
 
 class WrittenStack(Model, frozen=True, kw_only=True):
-    """A stack by hand. The first pin leads; `pins` maps a distribution to an exact version."""
+    """A stack by hand. The first pin leads; `pins` maps a distribution to what it is held at (`matrix.pin`).
+
+    `repositories`: where a package that is built from a commit comes from, if not from where `repositories.yaml`
+    says: a git URL or a folder of this machine.
+    """
 
     name: str
     pins: dict[str, str]
+    repositories: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
     note: str = ""
 
 

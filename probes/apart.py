@@ -78,7 +78,7 @@ def apart(
     answer, output = folder / "answer.json", folder / "output"
     for file in (answer, output):
         file.unlink(missing_ok=True)
-    killed, started = _kills(), time.monotonic()
+    killed, started = kills(), time.monotonic()
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -111,7 +111,7 @@ def apart(
         late=late,
         stuck=status is None,
         flooded=_flooded(output),
-        out_of_memory=_kills() > killed,
+        out_of_memory=kills() > killed,
     )
 
 
@@ -239,7 +239,7 @@ def _tail(output: Path) -> str:
         return ""
 
 
-def _kills() -> int:
+def kills() -> int:
     """Count the processes that the kernel ended for want of memory: on this machine, and in this control group."""
     count = 0
     for file in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):

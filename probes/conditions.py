@@ -79,7 +79,7 @@ def here(request: Request) -> dict[str, Any]:
         import torch  # noqa: PLC0415
 
         found["torch"] = {"cuda": torch.version.cuda or "", "git": torch.version.git_version or ""}
-    if told := _tool("nvcc", "--version"):
+    if told := tool("nvcc", "--version"):
         found["nvcc"] = told.splitlines()[-1]
     if gpus := gpu():
         found["gpu"] = gpus
@@ -98,7 +98,7 @@ def packages() -> dict[str, str]:
 def gpu() -> list[dict[str, str]]:
     """Return what nvidia-smi says of each GPU, by its own field names; none where it is not there."""
     for fields in (_GPU, _LEAST):
-        told = _tool(
+        told = tool(
             "nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"
         )
         # From the right: it is the name, the first of them, that may have a comma.
@@ -120,7 +120,7 @@ def libraries() -> list[str]:
     return sorted(found)
 
 
-def _tool(name: str, *arguments: str) -> str:
+def tool(name: str, *arguments: str) -> str:
     """Run one of NVIDIA's tools; "" where it is not there, fails, or takes too long."""
     where = shutil.which(name)
     if where is None:

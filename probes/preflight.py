@@ -22,11 +22,11 @@ def told() -> dict[str, object]:
         "packages": conditions.packages(),
         "missing": [name for name in NEEDED if importlib.util.find_spec(name) is None],
         "compilers": [name for name in ("nvcc", "ninja") if shutil.which(name)],
-        "gpu": _visible(conditions.gpu()),
+        "gpu": visible(conditions.gpu()),
     }
 
 
-def _visible(gpus: list[dict[str, str]]) -> list[dict[str, str]]:
+def visible(gpus: list[dict[str, str]]) -> list[dict[str, str]]:
     """Leave out what CUDA_VISIBLE_DEVICES hides: who set it shares the machine. Parts of a GPU (MIG) are not looked for."""
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None or "MIG-" in wanted:

@@ -27,6 +27,8 @@ def _lines(made: ImageReport) -> Iterator[str]:
     yield f"{made.stack} for {where}{f', {made.target}' if made.target else ''}"
     yield f"base {made.base}"
     yield f"lock {made.lock}; Dockerfile, freeze and log in {made.files}"
+    if made.pushed:
+        yield f"pushed {made.pushed}"
     for package in made.audited:
         yield from _audited(package, made.target)
     if made.asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import click
 import msgspec
 
-from matrix.proberun import ProbeRun, missing
+from matrix.proberun import ProbeRun, identity, last_words, missing, settled
 from matrix.result import Result
 from reports.text import plain
 
@@ -24,6 +25,9 @@ _WIDTH: Final = 110
 """Columns where no terminal says how many."""
 _NARROWEST: Final = 5
 """Columns of a count in the table, at least."""
+_BEAT: Final = 30.0
+"""Seconds without a result after which a line says that it goes on."""
+_SOON: Final = 2.0
 _ORDER: Final = ("pass", "fallback", "slow", "fail", "error", "missing", "skip")
 
 
@@ -47,6 +51,7 @@ class Watcher:
         self._width = shutil.get_terminal_size((_WIDTH, 24)).columns
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._since = self._told = time.monotonic()
 
     def __enter__(self) -> Self:
         if sys.stderr is not None and sys.stderr.isatty():
@@ -84,6 +89,7 @@ class Watcher:
 
     def tell(self, line: Result | ProbeRun) -> None:
         """Take one line of the run."""
+        self._since = self._told = time.monotonic()
         if isinstance(line, ProbeRun):
             self.opening = line
             if self._bar is not None and self._task is not None:
@@ -102,9 +108,29 @@ class Watcher:
             count = f"[{len(self.results)}{total}] "
             click.echo(count + described(line, self._width - len(count)), err=True)
 
+    def beat(self) -> None:
+        """Show that it goes on: what runs, and for how long; where there is no terminal as a line now and then."""
+        now = time.monotonic()
+        if self._bar is None and now - self._told < _BEAT:
+            return
+        doing = f"{self._doing()}, for {now - self._since:.0f} s"
+        if self._bar is None:
+            self._told = now
+            click.echo(plain(f"still {doing}", limit=self._width), err=True)
+        elif self._task is not None and now - self._since > _SOON:
+            self._bar.update(self._task, description=plain(doing, limit=self._width))
+
+    def _doing(self) -> str:
+        """Say which check runs: the first that is planned and has not come back."""
+        if self.opening is None:
+            return "starting"
+        done = settled(self.results)
+        one = next((each for each in self.opening.planned if identity(each) not in done), None)
+        return "ending" if one is None else " ".join((one.probe.name, one.backend, *one.load))
+
     def summary(self) -> Iterator[str]:
         """Yield a table of statuses by probe, then what did not pass and why, most frequent first."""
-        every = [*self.results, *(missing(self.opening, self.results) if self.opening else ())]
+        every = [*self._last(), *(missing(self.opening, self.results) if self.opening else ())]
         if not every:
             return
         yield from _table(every)
@@ -114,10 +140,13 @@ class Watcher:
         for (status, reason, name, backend), count in why.most_common(20):
             yield plain(f"{status} ({reason})  {name} {backend}  x{count}", limit=self._width)
 
+    def _last(self) -> tuple[Result, ...]:
+        return last_words(self.results)
+
     @property
     def exit_code(self) -> int:
         """1 where a check of what the stack chooses by itself did not work, or did not come back; else 0."""
-        required = [result for result in self.results if "one-kernel" not in result.marks]
+        required = [result for result in self._last() if "one-kernel" not in result.marks]
         lost = self.opening is not None and any(missing(self.opening, self.results))
         return 1 if lost or any(result.status not in _GOOD for result in required) else 0
 

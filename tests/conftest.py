@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import pytest
 
@@ -65,9 +66,9 @@ def make_wheel(tmp_path: Path) -> MakeWheel:
         folder.mkdir(exist_ok=True)
         path = folder / f"{stem}-{tag}.whl"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, body in content.items():
-                file.writestr(name, body)
-            file.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
+            content[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+            for name, body in content.items():  # of no date: the same bytes for the same content
+                file.writestr(zipfile.ZipInfo(name), body, zipfile.ZIP_DEFLATED)
         return path
 
     return make
@@ -132,6 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.pages.wait(20)
             self._page(name.strip("/"))
         else:
+            name = unquote(name)  # of 2.13.0+cpu
             self._file(name, self.server.wheels.get(name))
 
     def do_HEAD(self) -> None:

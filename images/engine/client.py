@@ -6,15 +6,19 @@ import contextlib
 import io
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
 import docker
 import docker.errors
 
-from images.engine.container import Container, Wanted
-from images.engine.trouble import TROUBLE, said, unreachable
-from images.recipe import MARK
+from images.engine import registry
+from images.engine.container import OWNER, Container, Wanted
+from images.engine.trouble import TROUBLE, answering, said, unreachable
+from images.owner import dead, owner
+from images.recipe import MARK, NAME
+from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
 
@@ -27,6 +31,12 @@ _ANY: Final = "1.41"
 
 _PATIENCE: Final = 60
 """Seconds for one answer; a build step that says nothing for longer is waited for all the same."""
+
+
+_STOPPING: Final = 30.0
+_PAUSE: Final = 0.3
+_LOOKS: Final = 3
+"""A build that was stopped has left nothing when so many looks, a pause apart, found nothing; seconds."""
 
 
 class Image(NamedTuple):
@@ -43,11 +53,12 @@ class BuildFailure(Exception):  # noqa: N818 - no error of the user's yet: whoev
 
 
 class Engine:
-    """One connection to an engine; a context manager."""
+    """One connection to an engine; a context manager. `local`: whether it is of this machine, by how it is reached."""
 
-    def __init__(self, client: Any, machine: Machine) -> None:
+    def __init__(self, client: Any, machine: Machine, *, local: bool = True) -> None:
         self._client = client
         self.machine: Machine = machine
+        self.local = local
 
     @classmethod
     def connect(cls) -> Self:
@@ -64,7 +75,8 @@ class Engine:
             raise EngineError(
                 f"the Docker engine builds for {told.get('Os')}/{told.get('Arch')}; Linux on x86_64 or aarch64 is needed"
             )
-        return cls(docker.from_env(version=api, timeout=_PATIENCE), machine)
+        client = docker.from_env(version=api, timeout=_PATIENCE)
+        return cls(client, machine, local=host.startswith("unix://"))
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +96,7 @@ class Engine:
         machine = found.attrs.get("Architecture", "")
         return Image(found.id, found.attrs["Size"], labels, _MACHINES.get(machine, machine))
 
-    def base(self, name: str) -> Image:
+    def base(self, name: str, tell: Callable[[str], None]) -> Image:
         """Return a base by its digest; one that is not here is pulled.
 
         Raises NotFoundError where there is none, EngineError where the registry refuses.
@@ -95,19 +107,24 @@ class Engine:
             raise NotFoundError(
                 f"--base {name}: no such image here, and without a name none to pull"
             )
-        try:
-            self._client.images.pull(name)
-        except docker.errors.NotFound as error:
-            raise NotFoundError(f"--base {name}: {said(error)}") from error
-        except TROUBLE as error:
-            raise EngineError(f"--base {name} cannot be pulled: {said(error)}") from error
+        registry.pull(self._client, name, at(name), tell, "--base ")
         if (pulled := self.image(name)) is None:
             raise EngineError(f"--base {name} was pulled and is not there")
         return pulled
 
+    def push(self, image: str, to: Reference, tell: Callable[[str], None]) -> str:
+        """Push an image, by its id; return "HOST/NAME@sha256:…". Raises EngineError for what is refused or cut off."""
+        return registry.push(self._client, image, to, tell)
+
+    def fetch(self, source: Reference, name: str, tell: Callable[[str], None]) -> None:
+        """Pull an image and give it `name`, too. Raises NotFoundError where there is none, EngineError."""
+        registry.pull(self._client, str(source), source.host, tell)
+        with answering():
+            self._client.images.get(str(source)).tag(name)
+
     def build(
         self,
-        context: bytes,
+        context: bytes | IO[bytes],
         *,
         tag: str,
         labels: Mapping[str, str],
@@ -120,7 +137,7 @@ class Engine:
         """
         try:
             lines = self._client.api.build(
-                fileobj=io.BytesIO(context),
+                fileobj=io.BytesIO(context) if isinstance(context, bytes) else context,
                 custom_context=True,
                 encoding=None,
                 tag=tag,
@@ -138,13 +155,58 @@ class Engine:
         except TROUBLE as error:
             raise EngineError(f"the engine gave the build up: {said(error)}") from error
 
-    def sweep(self, fingerprint: str) -> None:
-        """Remove what a build left, finished or not, besides its image: nothing refers to it, and it may hold a login."""
+    def size(self) -> tuple[int, int]:
+        """Return the memory (bytes) and the processors of the engine's machine."""
+        with answering():
+            told = self._client.info()
+            return int(told["MemTotal"]), int(told["NCPU"])
+
+    def volume(self, name: str) -> None:
+        """Have a volume of ours, which is known by its label."""
+        with answering():
+            self._client.volumes.create(name, labels={f"{NAME}.volume": "yes"})
+
+    def sweep(self, fingerprint: str, *, ended: bool) -> tuple[str, ...]:
+        """Remove what a build left, besides its image: nothing refers to it, and it may hold a login. Return what stays.
+
+        A build that was not `ended` by the engine itself is still being stopped there: its last container holds an
+        image for some seconds more, or makes one.
+        """
         mine = {"dangling": True, "label": f"{MARK}={fingerprint}"}
-        with contextlib.suppress(*TROUBLE):
-            for found in self._client.images.list(filters=mine):
-                with contextlib.suppress(docker.errors.APIError):  # another build stands on it
-                    self._client.images.remove(found.id, force=True)
+        end, clean = time.monotonic() + _STOPPING, 0
+        left: tuple[str, ...] = ()
+        while clean < (1 if ended else _LOOKS) and time.monotonic() < end:
+            try:
+                left = tuple(found.id for found in self._client.images.list(filters=mine))
+                for each in left:
+                    with contextlib.suppress(docker.errors.APIError):  # something stands on it
+                        self._client.images.remove(each, force=True)
+            except TROUBLE:
+                break
+            clean = 0 if left else clean + 1
+            time.sleep(0 if ended and clean else _PAUSE)
+        return left
+
+    def clear(self) -> list[str]:
+        """Remove the containers of ours whose owner is dead, and nothing else; return their names."""
+        removed = []
+        with answering():
+            ours = self._client.containers.list(
+                all=True, filters={"label": OWNER}, ignore_removed=True
+            )
+        for each in ours:
+            whose = owner(each.labels.get(OWNER, ""))
+            if whose is None or not dead(whose, running=each.status == "running"):
+                continue
+            with contextlib.suppress(*TROUBLE):
+                each.remove(force=True, v=True)
+                removed.append(str(each.name))
+        return removed
+
+    def security(self) -> tuple[str, ...]:
+        """Return what the engine says of its own confinement, such as "name=rootless"."""
+        with answering():
+            return tuple(self._client.info().get("SecurityOptions") or ())
 
     @contextlib.contextmanager
     def container(self, wanted: Wanted) -> Iterator[Container]:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Generator, Mapping
+import codecs
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import docker.errors
 import requests
+from docker.types import DeviceRequest, Mount
 
-from images.engine.trouble import answering
+from images.engine.trouble import TROUBLE, answering
+from images.owner import me
 from images.recipe import NAME
 from matrix.errors import EngineError, NotFoundError
 
 OWNER: Final = f"{NAME}.owner"
 """The label of every container of ours: the host and the process that own it."""
 
+VOLUME: Final = f"{NAME}.volume"
+"""The label of every volume of ours."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What a container is made of. What is not named is closed: no network, no capability, nothing of this machine.
 
-    `folders`: a path of this machine, or a volume's name, by the path inside; `writable` are those of them, by the
-    path inside, that it may write. `memory`, `shared_memory` in bytes. `user`: as the image says where it is "".
+    `folders`: a path of this machine, which has to be there, or a volume's name, by the path inside; `writable` are those of them, by the
+    path inside, that it may write. `memory` (swap included), `shared_memory` in bytes. `user`: as the image says where it is "". `gpu`: the
+    UUID of the one that it sees, "" for none.
     """
 
     image: str
@@ -38,6 +43,7 @@ class Wanted:
     memory: int | None = None
     shared_memory: int | None = None
     user: str = ""
+    gpu: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """Return what the engine's library is called with."""
@@ -47,11 +53,11 @@ class Wanted:
             "entrypoint": [],
             "working_dir": self.folder,
             "environment": dict(self.environment),
-            "labels": {**self.labels, OWNER: f"{platform.node()}:{os.getpid()}"},
-            "volumes": {
-                source: {"bind": inside, "mode": "rw" if inside in self.writable else "ro"}
+            "labels": {**self.labels, OWNER: me().word},
+            "mounts": [
+                _mount(inside, source, writable=inside in self.writable)
                 for inside, source in self.folders.items()
-            },
+            ],
             "network_disabled": not self.network,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
@@ -59,10 +65,31 @@ class Wanted:
         }
         optional = {
             "mem_limit": self.memory,
+            "memswap_limit": self.memory,
             "shm_size": self.shared_memory,
             "user": self.user or None,
+            "device_requests": [_gpu(self.gpu)] if self.gpu else None,
         }
         return told | {name: value for name, value in optional.items() if value is not None}
+
+
+def _mount(inside: str, source: str, *, writable: bool) -> Mount:
+    if source.startswith("/"):
+        return Mount(inside, source, type="bind", read_only=not writable)
+    return Mount(inside, source, type="volume", read_only=not writable, labels={VOLUME: "yes"})
+
+
+def _gpu(uuid: str) -> DeviceRequest:
+    """Ask for one GPU, with what computes on it and what tells of it (nvidia-smi)."""
+    return DeviceRequest(device_ids=[uuid], capabilities=[["gpu", "compute", "utility"]])
+
+
+class State(NamedTuple):
+    """How a container is: `code` is its exit code, once it does not run. `out_of_memory`: as the engine noticed, which is not always."""
+
+    running: bool
+    code: int
+    out_of_memory: bool
 
 
 class Container:
@@ -71,7 +98,7 @@ class Container:
     def __init__(self, made: Any) -> None:
         self._made = made
 
-    def put(self, archive: bytes) -> None:
+    def put(self, archive: bytes | IO[bytes]) -> None:
         """Unpack a tar in it, at its root."""
         with answering():
             self._made.put_archive("/", archive)
@@ -85,6 +112,38 @@ class Container:
             except (requests.Timeout, requests.ConnectionError) as error:
                 raise EngineError(f"a container gave no answer within {seconds:.0f} s") from error
             return code, self._made.logs().decode(errors="replace")
+
+    def follow(self, tell: Callable[[str], None]) -> int:
+        """Start it, call `tell` with what it prints as it comes, and return its exit code; it may be silent for hours."""
+        with answering():
+            stream = self._made.attach(stream=True, logs=True)
+            self._made.start()
+            read = codecs.getincrementaldecoder("utf-8")(errors="replace")
+            for chunk in stream:
+                tell(read.decode(chunk))
+            return int(self._made.wait(timeout=None)["StatusCode"])
+
+    def start(self) -> None:
+        """Start it. Raises EngineError where the engine has no such GPU, or no such program is in the image."""
+        with answering():
+            self._made.start()
+
+    def printed(self) -> Iterator[bytes]:
+        """Yield what it prints, from its start until it ends; less where the engine goes away."""
+        try:
+            yield from self._made.logs(stream=True, follow=True)
+        except (*TROUBLE, OSError, ValueError):  # whoever asks for the state next is told why
+            return
+
+    def state(self) -> State:
+        """Return how it is. Raises EngineError where nobody can say: the engine is gone."""
+        with answering():
+            try:
+                self._made.reload()
+            except docker.errors.NotFound:  # somebody removed it
+                return State(running=False, code=137, out_of_memory=False)
+            told = self._made.attrs["State"]
+        return State(bool(told["Running"]), int(told["ExitCode"]), bool(told.get("OOMKilled")))
 
     def archive(self, path: str) -> Generator[bytes]:
         """Yield a file or folder of it as a tar. Raises NotFoundError where there is none."""

@@ -19,6 +19,14 @@ TROUBLE: Final = (
 )
 """What the engine's library raises, and what comes through it from below."""
 
+_KNOWN: Final = {
+    "could not select device driver": "the Docker engine has no NVIDIA runtime: install the NVIDIA container toolkit, "
+    "then `nvidia-ctk runtime configure --runtime=docker`, and restart docker",
+    "nvidia-container-cli: device error": "the Docker engine does not find that GPU; see whether nvidia-smi -L still names it",
+    "bind source path does not exist": "the Docker engine does not see this machine's folders: run this where the engine runs",
+}
+"""What an engine says, and what that means to a user."""
+
 
 @contextlib.contextmanager
 def answering() -> Iterator[None]:
@@ -30,8 +38,11 @@ def answering() -> Iterator[None]:
 
 
 def said(error: Exception) -> str:
-    """Return what the engine said, in one line."""
+    """Return what the engine said, in one line, and where we know better what to do."""
     told = getattr(error, "explanation", None) or str(error)
+    for sign, words in _KNOWN.items():
+        if sign in str(told):
+            return words
     return " ".join(str(told).split())[:300]
 
 

@@ -30,6 +30,7 @@ _KEPT: Final = ("UV_CACHE_DIR", "UV_NO_CACHE", "UV_KEYRING_PROVIDER", "UV_OFFLIN
 
 _INPUT: Final = "stack.in"
 _REQUIREMENT: Final = re.compile(r"(?!.*--)[A-Za-z0-9 ._,;<>=!~*+()\[\]'\"-]+")
+_FILE_LINE: Final = re.compile(r"^(([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?) @ file:\S+", re.MULTILINE)
 _BECAUSE: Final = re.compile(r"\bBecause (.*?),? we can conclude")
 _UNSOLVED: Final = (
     "No solution found",
@@ -74,6 +75,10 @@ def wanted(
     (lead, version), *others = pins.items()
     theirs = [requirement(override) for override in overrides]
     named = {canonicalize_name(Requirement(line).name) for line in theirs}
+    if source := next((package for package, pin in pins.items() if pin.startswith("@")), ""):
+        raise ConfigurationError(
+            f"{source}{pins[source]} is built from source, and has no version before: nvfp4-matrix build"
+        )
     if canonicalize_name(lead) in named:
         raise ConfigurationError(f"{lead} is what the stack is about: choose another with --stack")
     extra = f"[{','.join(extras)}]" if extras else ""
@@ -96,10 +101,12 @@ def resolve(
     config: PipConfig,
     allow_source: bool = False,
     environment: Mapping[str, str] | None = None,
+    built: Mapping[str, Path] | None = None,
 ) -> Lock:
     """Resolve for Linux on `machine` with CPython `python` ("3.12"), from the indexes that pip would use.
 
     Wheels only, unless `allow_source`: then uv may run a source release's build to learn what it requires.
+    `built` are wheels on this machine, by package: what they require counts, whatever an index has of that name.
     Raises NotFoundError where no set of releases fits, ToolError where uv fails otherwise.
     """
     settings = variables(config, os.environ if environment is None else environment)
@@ -108,9 +115,9 @@ def resolve(
         command = arguments(machine, python, glibc, allow_source=allow_source)
         if not config.indexes:
             command.append("--no-index")
-        text, said = _compiled(asked, command, settings)
+        text, said = _compiled(_with(asked, built or {}), command, settings)
         if not said:
-            return _checked(Lock(text=text, glibc=glibc))
+            return _checked(Lock(text=_named(text, asked), glibc=glibc))
         if "wheel" not in said:
             break  # a newer glibc brings more wheels and nothing else
     raise NotFoundError(
@@ -175,6 +182,30 @@ def telling(said: str) -> str:
     lines = [re.sub(r"^\W*(error|cause|Caused by)\b:?", "", line) for line in words.splitlines()]
     told = [re.sub(r"^\W+", "", line).partition(" Consider ")[0].strip() for line in lines]
     return _line(": ".join([line for line in told if line][:2])) or "uv said nothing"
+
+
+def _with(asked: Wanted, built: Mapping[str, Path]) -> Wanted:
+    """Put the files of wheels that were built in the place of their versions."""
+
+    def line(text: str) -> str:
+        read = Requirement(text)
+        file = built.get(canonicalize_name(read.name))
+        extras = f"[{','.join(sorted(read.extras))}]" if read.extras else ""
+        return f"{read.name}{extras} @ {file.absolute().as_uri()}" if file else text
+
+    return Wanted(
+        requirements=tuple(map(line, asked.requirements)),
+        overrides=tuple(map(line, asked.overrides)),
+    )
+
+
+def _named(text: str, asked: Wanted) -> str:
+    """Name wheels that were built by their version: where they lie is no part of a lock, what they are is its hash."""
+    versions = {
+        canonicalize_name(read.name): str(read.specifier)
+        for read in map(Requirement, (*asked.overrides, *asked.requirements))
+    }
+    return _FILE_LINE.sub(lambda found: f"{found[1]}{versions[canonicalize_name(found[2])]}", text)
 
 
 def _checked(lock: Lock) -> Lock:

@@ -19,6 +19,7 @@ from probes.subjects import (
     vllm_cache,
     vllm_chosen,
     vllm_experts,
+    vllm_flashinfer,
     vllm_marlin,
     vllm_mxfp4,
 )
@@ -26,9 +27,9 @@ from probes.subjects import (
 OFFERS: Final[Offers] = {
     "quantize": ("vllm",),
     "silu_quantize": ("vllm",),
-    "gemm": ("cutlass", "qutlass", "torch"),
+    "gemm": ("cutlass", "qutlass", "torch", *vllm_flashinfer.GEMM),
     "grouped_gemm": ("cutlass",),
-    "moe": ("cutlass",),
+    "moe": ("cutlass", *vllm_flashinfer.MOE),
     "w4a16_gemm": ("marlin",),
     "w4a16_moe": ("marlin",),
     "mxfp4_quantize": ("cutlass",),
@@ -103,6 +104,8 @@ class Vllm:
         if operation == "w4a16_moe":
             return vllm_marlin.prepare_experts(weights)
         if operation == "moe":
+            if backend in vllm_flashinfer.MOE:
+                return vllm_flashinfer.prepare(weights, fill)
             return vllm_experts.prepare(weights, fill=fill)
         return scales.swizzled(weights, Layout.ROWS_128, fill=fill)
 
@@ -110,6 +113,8 @@ class Vllm:
         self, a: Operand, b: Any, alpha: torch.Tensor, *, dtype: torch.dtype, backend: str
     ) -> torch.Tensor:
         """See `Subject`."""
+        if backend in vllm_flashinfer.GEMM:
+            return vllm_flashinfer.multiply(a, b, alpha, dtype, backend)
         left, right = scales.e4m3(scales.plane(a)), scales.e4m3(scales.plane(b))
         if backend == "qutlass":
             return _qutlass(a, b, (left, right), alpha, dtype)
@@ -141,6 +146,8 @@ class Vllm:
         backend: str,
     ) -> torch.Tensor:
         """See `Subject`."""
+        if backend in vllm_flashinfer.MOE:
+            return vllm_flashinfer.run_experts(hidden, experts, expert_ids, expert_weights)
         return vllm_experts.run(hidden, experts, expert_ids, expert_weights)
 
     def w4a16_moe(
@@ -224,7 +231,7 @@ class Vllm:
         name = "cutlass_scaled_mm_supports_fp4"
         if operation.startswith("mxfp4"):
             name = "mxfp4_experts_quant_supported"
-        if backend in ("qutlass", "torch") or operation == "kv_cache":
+        if backend in ("qutlass", "torch", *vllm_flashinfer.GEMM) or operation == "kv_cache":
             return ""
         ask = getattr(package.module(OPERATORS), name, None)
         return "" if ask is None else package.said(f"{name}({number})", lambda: ask(number))
@@ -237,7 +244,8 @@ class Vllm:
         """See `Subject`."""
         if operation.endswith("quantize") or operation == "kv_cache":
             return "vllm"
-        return {"cutlass": "cutlass", "marlin": "marlin", "torch": "cublas"}.get(backend, "")
+        own = {"cutlass": "cutlass", "marlin": "marlin", "torch": "cublas"}
+        return (own | vllm_flashinfer.FAMILY).get(backend, "")
 
     def synchronize(self) -> None:
         """See `Subject`."""

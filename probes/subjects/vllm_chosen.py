@@ -8,7 +8,7 @@ import torch
 
 from probes.selection.stated import Gpu
 from probes.selection.vllm_release import adapter
-from probes.subjects import package
+from probes.subjects import package, vllm_flashinfer
 
 _ASKED: Final = {
     "quantize": "dense_w4a4",
@@ -58,4 +58,6 @@ def backend_of(operation: str, selected: str, *, target: str) -> str:
         return "cutlass"
     if operation in _ASKED and selected in _MARLIN:
         return "marlin"
+    if operation in ("gemm", "moe") and selected in vllm_flashinfer.CHOSEN:
+        return vllm_flashinfer.CHOSEN[selected]
     return "torch" if selected == "TorchNvFp4LinearKernel" else selected

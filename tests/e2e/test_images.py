@@ -6,150 +6,39 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from ipaddress import ip_network
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import docker
 import pytest
 from jsonschema import Draft202012Validator
 
 from matrix import schemas
+from tests.e2e.builds import HOSTILE, Build, Unbuilt, line, ran, told
 
 if TYPE_CHECKING:
     from tests.conftest import MakeWheel, Shelf
 
 pytestmark = pytest.mark.docker
 
-PYTHON = "3.11"
-"""Of Debian 12, which the base is made of."""
-
-NAME = "nvfp4-matrix-tests"
-HOSTILE = "tiny $(touch /x) `id` \"'\\\nRUN touch /y ${HOME}"
-STACKS = f"""\
-as_released: []
-written:
-  - {{name: tiny, pins: {{tiny: '1.0'}}}}
-  - {{name: {json.dumps(HOSTILE)}, pins: {{tiny: '1.0'}}}}
-  - {{name: absent, pins: {{tiny: '9.9'}}}}
-  - {{name: real, pins: {{markupsafe: 3.0.2, jinja2: 3.1.6}}}}
-"""
-Build = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Any]:
-    """The engine; without one these tests fail, for nobody asks for them by accident."""
-    client = docker.from_env()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="session")
-def base(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the digest of a Debian with a Python, made by debootstrap once for an engine: 45 to 75 s."""
-    if not engine.images.list(NAME):
-        folder = tmp_path_factory.mktemp("base")
-        made = ["debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
-        subprocess.run([*made, "bookworm", folder / "root"], check=True, stdout=subprocess.DEVNULL)
-        with tarfile.open(folder / "root.tar", "w") as archive:
-            archive.add(folder / "root", arcname=".")
-        engine.api.import_image_from_file(str(folder / "root.tar"), repository=NAME, tag="base")
-        subprocess.run(["rm", "-rf", folder], check=True)
-    digest: str = engine.images.get(f"{NAME}:base").id
-    return digest
-
 
 @pytest.fixture
-def address(engine: Any) -> str:
-    """Where containers reach this machine: the first address of the engine's bridge."""
-    (bridge,) = engine.networks.list(names=["bridge"])
-    return str(next(ip_network(bridge.attrs["IPAM"]["Config"][0]["Subnet"]).hosts()))
-
-
-@pytest.fixture
-def index(shelf: Shelf, address: str, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    """The shelf under a login, and without TLS."""
-    url = f"{shelf.base}/simple"
-    monkeypatch.setenv("PIP_INDEX_URL", url.replace("//", "//someone:s3cret@"))
-    monkeypatch.setenv("PIP_TRUSTED_HOST", address)
-    return shelf
-
-
-@pytest.fixture
-def stacks(tmp_path: Path) -> Path:
-    file = tmp_path / "stacks.yaml"
-    file.write_text(STACKS)
-    return file
-
-
-@pytest.fixture
-def arguments(base: str, stacks: Path, tmp_path: Path) -> list[str]:
-    command = [sys.executable, "-c", "from reports.cli import main; main()", "build"]
-    command += ["--base", base, "--python", PYTHON, "--stacks", str(stacks)]
-    return [*command, "--kept", str(tmp_path / "kept")]
-
-
-@pytest.fixture
-def build(arguments: list[str], engine: Any, tmp_path: Path) -> Iterator[Build]:
-    """Run `build`; its images are removed at the end, and nothing else of it may be left."""
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*arguments, *more], capture_output=True, text=True, check=False)
-
-    yield run
-    assert leftovers(engine) == []
-    for folder in (tmp_path / "kept").glob("*/"):
-        if engine.images.list(f"nvfp4-matrix:{folder.name}"):
-            engine.images.remove(f"nvfp4-matrix:{folder.name}", force=True)
-
-
-def leftovers(engine: Any) -> list[str]:
-    """Name our containers, and images that a build left besides its own: they may hold a login."""
-    containers = engine.containers.list(all=True, filters={"label": "nvfp4-matrix.owner"})
-    marked = {"label": "nvfp4-matrix.fingerprint", "dangling": True}
-    return [each.id for each in (*containers, *engine.images.list(filters=marked))]
-
-
-def told(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
-    assert done.returncode == code, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def line(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """Return the last line of what failed, the only one that is an error."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    (error,) = [each for each in done.stderr.splitlines() if each.startswith("nvfp4-matrix: ")]
-    return error
-
-
-def ran(engine: Any, image: str, command: str) -> str:
-    output = engine.containers.run(image, ["sh", "-c", command], remove=True, network_disabled=True)
-    return str(output.decode().strip())
-
-
-@pytest.fixture
-def tiny(index: Shelf, make_wheel: MakeWheel) -> Shelf:
-    index.add(make_wheel("tiny", "1.0", {"tiny.py": b"x = 1\n"}, requires=["other>=2"]))
-    index.add(make_wheel("other", "2.5", {"other.py": b"y = 2\n"}))
-    return index
+def address(bridge: str) -> str:
+    """Where the shelf listens: containers have to reach it."""
+    return bridge
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
-    build: Build, engine: Any, base: str, tmp_path: Path
+    build: Build, unbuilt: Unbuilt, engine: Any, base: str, tmp_path: Path
 ) -> None:
+    unbuilt("tiny")
     first = told(build("tiny", "--json"))
     schema = json.loads(schemas.path("build").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(first)
     assert first["built"] is True
-    assert first["pins"] == {"tiny": "1.0", "other": "2.5"}
+    assert first["pins"] == {"tiny": "1.0", "other": "2.5", "pytest": "9.0"}
     assert first["differences"] == []
     assert [each["package"] for each in first["audited"]] == ["tiny"]
     image = engine.images.get(first["image"])
@@ -189,8 +78,9 @@ def test_an_image_runs_as_nobody_special_and_cannot_change_its_stack(
 
 @pytest.mark.usefixtures("tiny")
 def test_neither_index_nor_login_nor_certificates_are_in_the_image(
-    build: Build, engine: Any, tmp_path: Path
+    build: Build, unbuilt: Unbuilt, engine: Any, tmp_path: Path
 ) -> None:
+    unbuilt("tiny")
     bundle = tmp_path / "ca.pem"
     bundle.write_text(
         "-----BEGIN CERTIFICATE-----\nCERTIFICATE-OF-THE-NETWORK\n-----END CERTIFICATE-----\n"
@@ -257,10 +147,9 @@ def test_a_stack_that_lost_its_kernels_and_chooses_otherwise_is_told(
 
 
 def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
-    build: Build, tiny: Shelf, engine: Any
+    build: Build, unbuilt: Unbuilt, tiny: Shelf, engine: Any
 ) -> None:
-    image = told(build("tiny", "--json"))["image"]
-    engine.images.remove(image)
+    image = unbuilt("tiny")["image"]
     tiny.wheels.pop("other-2.5-py3-none-any.whl")  # after it was locked
     error = line(build("tiny"), 3)
     assert error.startswith("nvfp4-matrix: tiny: the build failed at 'RUN python3.11 -m venv")
@@ -305,9 +194,9 @@ def test_what_cannot_be_built_is_one_line(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_build_leaves_nothing_and_the_next_one_is_whole(
-    build: Build, arguments: list[str], tiny: Shelf, *, engine: Any, number: int, code: int
+    build: Build, unbuilt: Unbuilt, arguments: list[str], tiny: Shelf, *, number: int, code: int
 ) -> None:
-    engine.images.remove(told(build("tiny", "--json"))["image"])  # the lock is there
+    unbuilt("tiny")
     tiny.hanging.clear()
     tiny.hang.clear()
     with subprocess.Popen(
@@ -321,22 +210,14 @@ def test_a_stopped_build_leaves_nothing_and_the_next_one_is_whole(
             process.kill()
     assert process.returncode == code, err
     assert "Traceback" not in err
-    until(lambda: engine.containers.list() == [])
     tiny.hang.set()
     assert told(build("tiny", "--json"))["built"] is True
 
 
-def until(there: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not there():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 @pytest.mark.usefixtures("tiny")
-def test_of_two_that_want_the_same_image_one_builds(build: Build, arguments: list[str]) -> None:
-    told(build("tiny", "--json", "--python", "3.11"))
-    first = [*arguments, "tiny", "--json", "--override", "other==2.5"]
+def test_of_two_that_want_the_same_image_one_builds(unbuilt: Unbuilt, arguments: list[str]) -> None:
+    unbuilt("tiny")
+    first = [*arguments, "tiny", "--json"]
     with (
         subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as one,
         subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as two,
@@ -345,3 +226,4 @@ def test_of_two_that_want_the_same_image_one_builds(build: Build, arguments: lis
             json.loads(each.communicate()[0]) for each in (one, two)
         ]
     assert len({report["id"] for report in reports}) == 1
+    assert sorted(report["built"] for report in reports) == [False, True]

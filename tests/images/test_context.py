@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -104,13 +105,27 @@ def test_a_proxy_goes_by_the_names_that_the_engine_does_not_keep() -> None:
 
 
 def test_the_context_is_the_same_bytes_for_the_same_values() -> None:
-    first, second = (context(RECIPE, config(), b"ca") for _ in range(2))
+    with context(RECIPE, config(), b"ca") as one, context(RECIPE, config(), b"ca") as two:
+        first, second = one.read(), two.read()
     assert first == second
     with tarfile.open(fileobj=io.BytesIO(first)) as archive:
         assert archive.getnames() == ["Dockerfile", "lock.txt", "pip.conf", "ca.pem"]
         lock = archive.extractfile("lock.txt")
         assert lock
         assert lock.read().decode() == "\n".join(RECIPE.lock) + "\n"
+
+
+def test_wheels_that_were_built_are_sent_along(tmp_path: Path) -> None:
+    wheel = tmp_path / "alpha-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    with (
+        context(RECIPE, config(), b"ca", [wheel]) as sent,
+        tarfile.open(fileobj=sent) as archive,
+    ):
+        assert archive.getnames()[-1] == f"wheelhouse/{wheel.name}"
+        held = archive.extractfile(f"wheelhouse/{wheel.name}")
+        assert held
+        assert held.read() == b"a wheel"
 
 
 def test_files_for_a_container_are_its_users_and_nobody_elses() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from images.here import Here, Line, finished
+from images.following import Line, finished
+from images.here import Here
 from matrix.errors import ConfigurationError, OutsideError, ToolError
 from matrix.proberun import ProbeRun
 from matrix.result import Result

@@ -61,9 +61,9 @@ def test_relock_resolves_again(tmp_path: Path) -> None:
     assert found(asked(), tmp_path, never).glibc == "2.35"
 
 
-def test_devel_has_ninja_and_slim_has_not() -> None:
-    assert asked(environment="devel").wanted.requirements == ("alpha==1.0", "ninja")
-    assert asked().wanted.requirements == ("alpha==1.0",)
+def test_every_lock_has_what_the_probes_run_on_and_devel_has_ninja_too() -> None:
+    assert asked(environment="devel").wanted.requirements == ("alpha==1.0", "pytest", "ninja")
+    assert asked().wanted.requirements == ("alpha==1.0", "pytest")
 
 
 def test_a_stacks_name_is_neither_a_path_nor_a_line_of_the_lock(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ class Experts:
     def run_moe(self, *given: Any) -> None:
         """Fill the output, rows of the first product up over gate."""
         out, hidden, ids, weights, first, _, second, _, scales = given[:9]
-        count, size = second.shape[0], hidden.shape[1]
+        count, size = second.shape[0], out.shape[1]
         inner = first.shape[1] // 2
         sides = []
         for packed, told, rows in ((first, scales[1], 2 * inner), (second, scales[4], size)):
@@ -239,6 +239,12 @@ class Experts:
             down_activation_multiplier=scales[3],
             gate_first=False,
         )
+        if (
+            hidden.dtype == torch.uint8
+        ):  # quantized by the caller: on the grid, and quantized to the same once more
+            codes = hidden
+            told = contract.in_rows(given[9], codes.shape[0], codes.shape[1] // 8)
+            hidden = (contract.dequantized(codes, told) / scales[0].reshape(())).to(out.dtype)
         made = product.moe(hidden, experts, expert_ids=ids, expert_weights=weights)
         out.copy_(made)
 

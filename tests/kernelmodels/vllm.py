@@ -29,6 +29,7 @@ def install(calls: list[str]) -> None:
     torch._scaled_mm = _scaled(calls)
     if importlib.util.find_spec("flashinfer") is not None:
         flashinfer.install(calls)
+        _reach(importlib.import_module("vllm.utils.flashinfer"))
     for (namespace, name), model in MODELS.items():
         held = getattr(torch.ops, namespace)
         if not hasattr(held, name):
@@ -39,6 +40,13 @@ def install(calls: list[str]) -> None:
             operator = getattr(getattr(held, name), overload)
             full = name if overload == "default" else f"{name}.{overload}"
             library.impl(full, _bound(operator, model, f"{namespace}.{full}", calls), "CPU")
+
+
+def _reach(wrappers: Any) -> None:
+    """Let vLLM's operator around `mm_fp4`, which is registered for GPUs alone, call it on the CPU as well."""
+    held = getattr(wrappers, "flashinfer_mm_fp4", None)
+    if held is not None:
+        held.register_kernel("cpu")(held._init_fn)
 
 
 def _scaled(calls: list[str]) -> Any:

@@ -216,7 +216,13 @@ def test_the_shipped_files_use_no_name_that_is_not_there() -> None:
             "stacks.yaml",
             "vllm: 0.25.1",
             "vllm: latest",
-            "pins vllm to 'latest', which is no version",
+            "pins vllm: 'latest' is no version",
+        ),
+        (
+            "stacks.yaml",
+            "vllm: 0.25.1",
+            "vllm: '@--upload-pack=x'",
+            "pins vllm: '--upload-pack=x' is no name of a branch, tag or commit",
         ),
     ],
 )

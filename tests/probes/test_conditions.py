@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from probes import conditions
-from probes.preflight import _visible
+from probes.preflight import visible
 from probes.request import Request
 
 REQUEST = Request(
@@ -78,7 +78,7 @@ def test_what_cuda_hides_is_not_taken(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if value is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert _visible(GPUS) == [GPUS[number] for number in left]
+    assert visible(GPUS) == [GPUS[number] for number in left]
 
 
 def test_settings_are_told_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

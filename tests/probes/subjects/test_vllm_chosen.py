@@ -40,10 +40,15 @@ def test_its_own_kernels_are_the_backend_that_is_probed_where_a_release_chooses_
 
 
 @pytest.mark.parametrize("operation", ["gemm", "moe"])
-def test_another_package_s_kernels_are_none_of_its_backends(operation: str) -> None:
+@pytest.mark.parametrize("version", ["0.12.0", "0.20.2", "0.27.1", "0.33.0"])
+def test_flashinfer_s_kernels_are_called_as_it_calls_them_where_it_chooses_them(
+    operation: str, version: str
+) -> None:
     kind = {"gemm": "dense_w4a4", "moe": "moe_w4a4"}[operation]
-    selected = chosen("0.33.0", "sm120", kind, "devel")
-    assert backend_of(operation, selected, target="sm120") not in vllm.OFFERS[operation]
+    for target in ("sm100", "sm103", "sm120"):
+        selected = chosen(version, target, kind, "devel")
+        backend = backend_of(operation, selected, target=target)
+        assert backend in (*vllm.OFFERS[operation], "FLASHINFER_TRTLLM")
 
 
 def test_it_quantizes_for_others_kernels_and_for_no_weight_only_one() -> None:

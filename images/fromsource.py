@@ -1,0 +1,165 @@
+"""The pins of a stack that are commits become wheels: looked up, built once, and from then on a version with a hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from images import builder, locks, sources, wheelhouse
+from images.engine import Wanted
+from images.git import Repository
+from images.recipe import requirements
+from images.sources import Commit
+from images.wheelhouse import Built, Job, Workshop
+from matrix import archlist
+from matrix.configuration import Configuration
+from matrix.evidence import lock
+from matrix.evidence.lockfile import Lock
+from matrix.namedstack import NamedStack
+from matrix.target import Target
+from matrix.vocabulary import Machine
+from matrix.wholefile import write
+
+_RELEASE: Final = re.compile(r"release ([0-9]{1,2}\.[0-9]{1,2})")
+_ANSWER: Final = 120.0
+"""Seconds for `nvcc --version` in a new container."""
+
+
+class Asked(NamedTuple):
+    """What wheels are to be: for which machine, Python and targets; `arch_list` is the user's own, "" for ours."""
+
+    machine: Machine
+    python: str
+    targets: Sequence[Target]
+    arch_list: str
+    when: str
+    relock: bool
+
+
+class Settled(NamedTuple):
+    """A stack with a version for each pin, and the wheels of those that were built."""
+
+    named: NamedStack
+    wheels: Mapping[str, Path]
+    built: Mapping[str, Built]
+    overrides: tuple[str, ...]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each wheel, by package."""
+        return {package: built.sha256 for package, built in self.built.items()}
+
+
+def settled(
+    named: NamedStack, asked: Asked, folder: Path, shop: Workshop, configuration: Configuration
+) -> Settled:
+    """Build what of a stack is pinned to commits. `folder` is where locks, wheels and repositories are kept.
+
+    Raises what `sources.kept`, `lock.resolve` and `wheelhouse.make` raise.
+    """
+    if not named.sources:
+        return Settled(named, {}, {}, ())
+    repositories = {p: configuration.upstream(p).repository for p in named.sources}
+    found = sources.kept(
+        named.name,
+        named.sources,
+        {**repositories, **named.repositories},
+        folder,
+        when=asked.when,
+        tell=shop.tell,
+        again=asked.relock,
+    )
+    cuda = _cuda(folder / "builders", shop, asked.python)
+    bench = _Bench(named, asked, folder, shop, configuration, cuda)
+    pins, wheels, built, overrides = dict(named.pins), {}, {}, []
+    for commit in found.sources:
+        job, repository = _job(bench, commit)
+        wheelhouse_folder = folder / "wheelhouse"
+        made = wheelhouse.there(job, wheelhouse_folder) or wheelhouse.make(
+            job, repository, wheelhouse_folder, shop, asked.when
+        )
+        pins[commit.package] = made.version
+        wheels[commit.package] = wheelhouse_folder / job.key / made.filename
+        built[commit.package] = made
+        if job.torch and "torch" not in pins:
+            overrides.append(f"torch=={job.torch}")
+    return Settled(
+        dataclasses.replace(named, pins=pins), wheels, built, tuple(dict.fromkeys(overrides))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bench:
+    """What every source of one stack is built from and for."""
+
+    named: NamedStack
+    asked: Asked
+    folder: Path
+    shop: Workshop
+    configuration: Configuration
+    cuda: str
+
+
+def _job(bench: _Bench, commit: Commit) -> tuple[Job, Repository]:
+    """Say what decides a wheel, with what its build needs locked."""
+    named, asked, shop = bench.named, bench.asked, bench.shop
+    repository = sources.present(commit, bench.folder)
+    stated = sources.requirements(repository.text(commit.merged, "pyproject.toml"), commit.package)
+    needs = tuple(lock.requirement(line) for line in stated)
+    torch = named.pins.get("torch", "")
+    pinned = (f"torch=={torch}",) if torch and not torch.startswith("@") else ()
+    question = locks.Ask(
+        stack=f"{named.name} builds {commit.package}",
+        wanted=lock.Wanted(requirements=needs, overrides=pinned),
+        machine=asked.machine,
+        python=asked.python,
+        environment="slim",
+    )
+
+    def resolve() -> Lock:
+        shop.tell(f"locking what the build of {commit.package} needs")
+        return lock.resolve(
+            question.wanted, machine=asked.machine, python=asked.python, config=shop.config
+        )
+
+    held = locks.found(question, bench.folder / "locks", resolve, again=asked.relock)
+    upstream = bench.configuration.upstream(commit.package)
+    arch_list = archlist.chosen(
+        repository.text(commit.merged, "CMakeLists.txt"),
+        repository.text(commit.merged, "cmake/utils.cmake"),
+        cuda=bench.cuda,
+        targets=asked.targets,
+        by_hand=asked.arch_list,
+    )
+    variables = {**upstream.variables}
+    if arch_list:
+        variables[upstream.arch_list or "TORCH_CUDA_ARCH_LIST"] = arch_list
+    job = Job(
+        source=commit,
+        machine=asked.machine,
+        python=asked.python,
+        builder=builder.fingerprint(shop.base, asked.python),
+        cuda=bench.cuda,
+        torch=held.versions.get("torch", ""),
+        arch_list=arch_list,
+        variables=variables,
+        lock=requirements(held.text),
+    )
+    return job, repository
+
+
+def _cuda(folder: Path, shop: Workshop, python: str) -> str:
+    """Return the CUDA whose compiler the builder has ("13.0"), "" without one. Asked once for a builder."""
+    kept = folder / f"{builder.fingerprint(shop.base, python)[:20]}.cuda"
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8").strip()
+    image = wheelhouse.have_builder(shop, python)
+    with shop.engine.container(Wanted(image=image, command=("nvcc", "--version"))) as container:
+        code, said = container.run(_ANSWER)
+    found = _RELEASE.search(said) if not code else None
+    folder.mkdir(parents=True, exist_ok=True)
+    write(kept, (found[1] if found else "").encode() + b"\n")
+    return found[1] if found else ""

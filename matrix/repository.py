@@ -1,0 +1,31 @@
+"""Where packages that are built from source come from, as `repositories.yaml` states it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from matrix.model import Model
+
+Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$")]
+
+
+class Upstream(Model, frozen=True, kw_only=True):
+    """The source of one package.
+
+    `arch_list`: the variable that its build takes the architectures from, "" for none: the wheel holds no machine
+    code. `variables`: what else its build is told.
+    """
+
+    package: str
+    repository: str
+    arch_list: str = ""
+    variables: dict[Variable, str] = {}  # noqa: RUF012 - msgspec copies an empty default
+    note: str = ""
+
+
+class RepositoriesFile(Model, frozen=True, kw_only=True):
+    """The content of `repositories.yaml`."""
+
+    repositories: tuple[Upstream, ...]
