@@ -16,17 +16,9 @@ from matrix.errors import MatrixError, OutsideError
 from reports.text import plain
 
 COMMANDS: Final = (
-    "show",
-    "pins",
-    "plan",
-    "audit",
-    "select",
-    "build",
-    "probe",
-    "refresh",
-    "import",
-    "collect",
-)
+    "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import",
+    "publish", "collect",
+)  # fmt: skip
 _MODULES: Final = {"import": "importing"}
 """Commands that Python has a keyword of the same name for."""
 

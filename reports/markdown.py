@@ -21,19 +21,22 @@ _BREAK: Final = "\u200b"
 """Zero-width space: ends a mention, a reference or a link without being seen."""
 
 _REFERENCE = re.compile(r"@(?=\S)|#(?=\d)|(?<=[Gg][Hh])-(?=\d)|(?<=:)//|(?<=[Ww]{3})\.")
+_COMMIT = re.compile(r"\b(?=[0-9A-Fa-f]{7,40}\b)(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{3}")
+"""The first digits of what GitHub would make a link to a commit; not of a word that is only letters."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~$])")
 _FEW: Final = 10
 
 
 def escape(text: str) -> str:
-    """`text` as plain words: no markup, HTML, mention, issue reference or link comes out of it."""
-    text = _MARKDOWN.sub(r"\\\1", _inert(plain(text)))
+    """`text` as plain words: no markup, HTML, mention, reference or link comes out of it."""
+    text = _MARKDOWN.sub(r"\\\1", inert(plain(text)))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def span(text: str) -> str:
     """`text` as a code span that is safe in a table, too; empty text stays empty."""
-    text = _inert(plain(text)).replace("`", "'").replace("<", "\u2039").replace(">", "\u203a")
+    # Nothing is linked in code: a digest stays what can be copied.
+    text = _cut(plain(text)).replace("`", "'").replace("<", "\u2039").replace(">", "\u203a")
     # GitHub splits table cells before it looks for code, and shows a backslash outside of tables.
     text = text.replace("|", "\u00a6")
     return f"`{text}`" if text.strip() else ""
@@ -45,19 +48,23 @@ def render(
     limit: int = LIMIT,
     link: str | None = None,
     headline: Sequence[str] = ("gemm", "moe"),
+    lead: str = "",
 ) -> str:
     """`report` in at most `limit` characters; what had to be left out is counted and `link` named.
+
+    `lead` is Markdown that stands before the tables in every step but the last.
 
     Steps: everything; fewer contradictions; only the newest row of each capability that is no
     `headline`, then of all; counts; one line.
     """
     found = fold(report)
+    head = _head(report, found) + (f"\n{lead}" if lead else "")
     steps: tuple[Callable[[], str], ...] = (
-        lambda: _full(report, found, link, len(found)),
-        lambda: _full(report, found, link, _FEW),
-        lambda: _summary(report, found, link, headline),
-        lambda: _summary(report, found, link, ()),
-        lambda: _counts(report, found, link),
+        lambda: _full(report, head, found, link, len(found)),
+        lambda: _full(report, head, found, link, _FEW),
+        lambda: _summary(report, head, found, link, headline),
+        lambda: _summary(report, head, found, link, ()),
+        lambda: _counts(report, head, found, link),
     )
     for step in steps:
         text = step()
@@ -67,7 +74,12 @@ def render(
     return (text + _see(link))[:limit] if len(text + _see(link)) <= limit else text[:limit]
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
+    """`text` for a place that shows no Markdown and may still make links: it names nobody and nothing."""
+    return _COMMIT.sub(lambda match: match.group() + _BREAK, _cut(text))
+
+
+def _cut(text: str) -> str:
     return _REFERENCE.sub(lambda match: _insert(match.group()), text)
 
 
@@ -89,8 +101,8 @@ def _head(report: Report, found: Sequence[Folded]) -> str:
     )
 
 
-def _full(report: Report, found: Sequence[Folded], link: str | None, most: int) -> str:
-    parts = [_head(report, found)]
+def _full(report: Report, head: str, found: Sequence[Folded], link: str | None, most: int) -> str:
+    parts = [head]
     for name, cells in by_capability(report).items():
         parts.append(f"### {escape(name)}\n\n" + _table(report, rows(report.stacks, cells)))
     parts.append(_contradictions(found[:most]))
@@ -104,10 +116,10 @@ def _full(report: Report, found: Sequence[Folded], link: str | None, most: int) 
 
 
 def _summary(
-    report: Report, found: Sequence[Folded], link: str | None, whole: Sequence[str]
+    report: Report, head: str, found: Sequence[Folded], link: str | None, whole: Sequence[str]
 ) -> str:
     """Tell of each capability not in `whole` the newest row per series, and how much that leaves out."""
-    parts = [_head(report, found)]
+    parts = [head]
     total = kept = kept_cells = 0
     for name, cells in by_capability(report).items():
         folded = rows(report.stacks, cells)
@@ -131,7 +143,7 @@ def _summary(
     return "\n".join(part for part in parts if part)
 
 
-def _counts(report: Report, found: Sequence[Folded], link: str | None) -> str:
+def _counts(report: Report, lead: str, found: Sequence[Folded], link: str | None) -> str:
     """How many cells of each capability have which verdict."""
     head = ("capability", *(f"{GLYPHS[verdict]} {verdict}" for verdict in VERDICTS))
     body = []
@@ -143,7 +155,7 @@ def _counts(report: Report, found: Sequence[Folded], link: str | None) -> str:
         f"**Left out: the tables ({total} rows, {len(report.cells)} cells, counted above) and "
         f"{len(found)} contradictions.**{_see(link)}\n"
     )
-    return "\n".join((_head(report, found), _lines(head, body), left))
+    return "\n".join((lead, _lines(head, body), left))
 
 
 def _table(report: Report, folded: Sequence[Row]) -> str:
