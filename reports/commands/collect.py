@@ -12,7 +12,6 @@ from reports.text import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrix.planned import PlanOutput
     from matrix.returned import Line
 
 EXAMPLES = """\b
@@ -49,8 +48,9 @@ def collect(*, folder: Path, plan_file: Path, results: Path | None) -> None:
     from matrix.configuration import Configuration  # noqa: PLC0415
     from matrix.journal import FOLDER  # noqa: PLC0415
     from matrix.returned import missing, take, told  # noqa: PLC0415
+    from reports.driving.planfile import read  # noqa: PLC0415
 
-    outline = _plan(plan_file)
+    outline = read(plan_file)
     kept = results or FOLDER
     capabilities = Configuration().capabilities.capabilities
     complaints: list[str] = []
@@ -72,23 +72,6 @@ def collect(*, folder: Path, plan_file: Path, results: Path | None) -> None:
     for line in refused:
         # Never at the beginning of a line, where a workflow would obey it.
         click.echo(f"nvfp4-matrix: left out: {plain(line, limit=300)}", err=True)
-
-
-def _plan(path: Path) -> PlanOutput:
-    """Read a plan. Raises ConfigurationError where it is none."""
-    import msgspec  # noqa: PLC0415
-
-    from matrix.errors import ConfigurationError  # noqa: PLC0415
-    from matrix.planned import PlanOutput  # noqa: PLC0415
-
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=PlanOutput)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{path}: is no plan that `plan --output` wrote ({error})"
-        ) from error
 
 
 def _keep(folder: Path, run: str, found: Sequence[Line]) -> str:

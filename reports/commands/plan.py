@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matrix.knowledge import Knowledge
     from matrix.plan import Plan
     from matrix.planned import PlanOutput
+    from matrix.stack import WrittenStack
     from matrix.target import Target
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -60,6 +61,12 @@ In a workflow (.github/workflows/run.yml), matrices of 256 jobs at most as outpu
     help="What was executed, if not from the default folder.",
 )
 @click.option(
+    "--proposed",
+    type=_FILE,
+    metavar="FILE",
+    help="The stacks by hand of this file that are not ours, and no others: what a pull request proposes.",
+)
+@click.option(
     "--runners",
     type=_FILE,
     metavar="FILE",
@@ -82,6 +89,7 @@ def plan(
     capabilities: tuple[str, ...],
     environments: tuple[Environment, ...],
     folder: Path | None,
+    proposed: Path | None,
     runners: Path | None,
     elastic: tuple[str, ...],
     as_json: bool,
@@ -102,9 +110,10 @@ def plan(
     from reports.planlist import text  # noqa: PLC0415
 
     stacks, targets = _several(stacks), _several(targets)
-    knowledge = Knowledge.load()
+    theirs = _proposed(proposed) if proposed else ()
+    knowledge = Knowledge.load(theirs) if theirs else Knowledge.load()
     gpus = _gpus(knowledge, targets, machines)
-    chosen = stacks or (_newest(knowledge),)
+    chosen = stacks or tuple(stack.name for stack in theirs) or (_newest(knowledge),)
     report = knowledge.report(
         generated="",
         stacks=chosen,
@@ -114,7 +123,7 @@ def plan(
         capabilities=capabilities,
         executed=(ran := kept(folder)),
     )
-    if not stacks:
+    if not stacks and not theirs:
         click.echo(f"planning {chosen[0]}, the newest stack; --stack chooses others", err=True)
     made = planned(report, controls={gpu.name for gpu in gpus if not gpu.fp4}, usual=ran.usual)
     handed, online = _attended(made, ran, runners, elastic)
@@ -199,6 +208,23 @@ def _now() -> str:
 def _several(values: Sequence[str]) -> tuple[str, ...]:
     """Take values apart at semicolons: a workflow has one field for all of them, which may be empty."""
     return tuple(part.strip() for value in values for part in value.split(";") if part.strip())
+
+
+def _proposed(file: Path) -> tuple[WrittenStack, ...]:
+    """Read what a pull request proposes. Raises ConfigurationError where it proposes nothing."""
+    from matrix.configuration import Configuration  # noqa: PLC0415
+    from matrix.proposal import proposal  # noqa: PLC0415
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: cannot be read ({type(error).__name__})") from error
+    ours = Configuration()
+    packages = {rule.package for rule in ours.capabilities.packages}
+    found = proposal(text, str(file), ours=ours.stacks.written, packages=packages)
+    if not found:
+        raise ConfigurationError(f"{file}: has no stack by hand that we have not")
+    return found
 
 
 def _newest(knowledge: Knowledge) -> str:
