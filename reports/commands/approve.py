@@ -74,9 +74,8 @@ def _approve(pulled: Pulled, there: Connection, stacks: Path, *, github_output: 
     from reports.workflow import output  # noqa: PLC0415
 
     found = approval(pulled)
-    if found.remove:
-        _remove(there, pulled.pull_request.number)
-    commit = found.commit if found.commit and _may(there, found) else ""
+    used = found.remove and _remove(there, pulled.pull_request.number)
+    commit = found.commit if found.commit and used and _may(there, found) else ""
     if found.why:
         click.echo(f"nothing is approved: {plain(found.why)}", err=True)
     if commit:
@@ -110,18 +109,25 @@ def _may(there: Connection, found: Approval) -> bool:
     return False
 
 
-def _remove(there: Connection, number: int) -> None:
-    """Take the label off before anything else: what fails afterwards has used it up all the same."""
+def _remove(there: Connection, number: int) -> bool:
+    """Take the label off before anything else; say whether it was still there: who repeats a job finds it used.
+
+    Raises OutsideError where it stays: then nothing is approved.
+    """
     from reports.driving.approval import LABEL  # noqa: PLC0415
     from reports.github.request import Request  # noqa: PLC0415
 
     path = there.repository.path("issues", number, "labels", LABEL)
     answer = there.send(Request(method="DELETE", path=path))
-    if not answer.good and answer.status != 404:  # noqa: PLR2004 - it is off already
-        said = plain(answer.message, limit=200)
-        raise OutsideError(
-            f"GitHub answers {answer.status} ({said}) when the label is taken off: nothing is approved"
-        )
+    if answer.good:
+        return True
+    if answer.status == 404:  # noqa: PLR2004 - it is off already
+        click.echo("the label is off already: used, or taken back", err=True)
+        return False
+    said = plain(answer.message, limit=200)
+    raise OutsideError(
+        f"GitHub answers {answer.status} ({said}) when the label is taken off: nothing is approved"
+    )
 
 
 def _fetch(there: Connection, commit: str, file: Path) -> None:

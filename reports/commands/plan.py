@@ -165,7 +165,7 @@ def _attended(
         raise ConfigurationError(f"--runners {runners}: {error.strerror}") from error
     if listed is None:
         return handed_on(made, when=now), {}
-    there = attendance(made.jobs, listed, elastic=elastic)
+    there = attendance(made.jobs, listed, elastic=_several(elastic))
     why = {kind: (words, since(*kind, ran.results, now)) for kind, words in there.absent.items()}
     kept_jobs = msgspec.structs.replace(made, jobs=there.present)
     return handed_on(kept_jobs, when=now, away=there.away, why=why), there.online
