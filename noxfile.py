@@ -87,6 +87,13 @@ def images(session: nox.Session) -> None:
 
 
 @nox.session
+def workflows(session: nox.Session) -> None:
+    """Lint the workflow files: GitHub's schema, zizmor, actionlint; and read GitHub's own examples of events."""
+    install(session, "tests", "workflows")
+    session.run("pytest", "-m", "workflows", "tests/e2e/test_workflows.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
     session.install(*LOCKED, *GROUPS["lint"])
