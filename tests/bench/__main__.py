@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tests.bench import auditing, planning, showing, starting, timing
+from tests.bench import auditing, jobs, planning, showing, starting, timing
 from tests.bench.figure import BenchError, Findings
 
-NAMES = ("start", "show", "plan", "audit", "timer")
+NAMES = ("start", "show", "plan", "jobs", "audit", "timer")
 WIDTH = 110
 """Columns that the tables need; a narrower terminal breaks the lines itself."""
 
@@ -46,6 +46,7 @@ def main(
         "start": partial(starting.bench, rounds=rounds),
         "show": partial(showing.bench, rounds=rounds),
         "plan": partial(planning.bench, rounds=rounds),
+        "jobs": partial(jobs.bench, rounds=rounds),
         "audit": partial(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels
         ),
