@@ -31,7 +31,7 @@ _LARGEST_BUNDLE: Final = 8 << 20
 class Order(NamedTuple):
     """One image to have: its recipe, the package that it is about, and where its lock and its files lie.
 
-    `source`: where it may be had, as its fingerprint's tag, instead of being built.
+    `wheels` were built from source, `served` says for which targets. `source`: where it may be had, as its fingerprint's tag, instead of being built.
     """
 
     recipe: Recipe
@@ -41,6 +41,7 @@ class Order(NamedTuple):
     folder: Path
     when: str
     wheels: tuple[Path, ...] = ()
+    served: Mapping[str, tuple[str, ...]] | None = None
     source: Reference | None = None
 
 
@@ -67,7 +68,9 @@ def make(
     Raises ConfigurationError for a base of another machine, EngineError where the build fails, and what
     `examine` raises. Of two that want the same image, the second waits, and finds it.
     """
-    from images.examine import examine  # noqa: PLC0415 - half of the time of a build that does nothing
+    # Half of the time of a build that does nothing.
+    from images.examine import examine  # noqa: PLC0415
+    from images.sbom import sbom  # noqa: PLC0415
 
     folder = order.folder
     with alone(folder, tell):
@@ -82,7 +85,7 @@ def make(
             seconds["build"] = round(time.monotonic() - began, 1)
         tell("examining it: what is installed, compiled and selected")
         began = time.monotonic()
-        told = examine(engine, there.id, order.recipe, order.lead, knowledge)
+        told = examine(engine, there.id, order.recipe, order.lead, knowledge, served=order.served)
         seconds["examine"] = round(time.monotonic() - began, 1)
         made = order.recipe
         report = ImageReport(
@@ -108,6 +111,7 @@ def make(
             differences=told.differences,
         )
         write(folder / "freeze.txt", told.freeze.encode())
+        write(folder / "sbom.json", sbom(made, there, told.installed, told.system))
         write(folder / _REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1))
     return report
 

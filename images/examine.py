@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from matrix.evidence.wheel import Wheel
 from matrix.image import Asked, AuditedPackage, Difference, asked, audited, pins_differ
 from matrix.knowledge import Knowledge
 from matrix.origin import installed as origin
+from matrix.promise import lost, nearest
 from matrix.rules import rules_digest
 from matrix.selection import question, selection
 from matrix.target import Target
@@ -32,32 +33,51 @@ _JOBS: Final = 2
 """Questions that are asked at a time: the engine need not be on this machine, so its processors are not counted."""
 
 _BEGIN: Final = "-- dist-info"
+_SYSTEM: Final = "-- system"
+_PACKAGES: Final = (
+    ". /etc/os-release && echo $ID $VERSION_ID && "
+    r"dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\n'"
+)
 
 
 class Examined(NamedTuple):
-    """What was found in an image. `freeze`: what `pip freeze --all` printed there."""
+    """What was found in an image. `freeze`: what `pip freeze --all` printed there; `system`: as `images.sbom` has it."""
 
     freeze: str
+    system: str
     installed: dict[str, str]
     audited: tuple[AuditedPackage, ...]
     asked: Asked | None
     differences: tuple[Difference, ...]
 
 
-def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Knowledge) -> Examined:
+def examine(
+    engine: Engine,
+    image: str,
+    made: Recipe,
+    lead: str,
+    knowledge: Knowledge,
+    *,
+    served: Mapping[str, Collection[str]] | None = None,
+) -> Examined:
     """List, audit and ask an image. `lead` is the package that the stack is about.
+
+    `served`: of what was built from source, the targets that it was built for, by package.
 
     Raises EngineError where the engine fails, BrokenWheelError where an installed file is not what its RECORD
     says, ToolError where vLLM is there and cannot be asked.
     """
     site = f"{PREFIX}/lib/python{made.python}/site-packages"
-    freeze, folders = _listed(engine, image, site)
+    freeze, folders, system = _listed(engine, image, site)
     there = dict(line.split("==", 1) for line in freeze.splitlines() if "==" in line)
     differences = list(pins_differ(made.pins, there))
     targets = [t for t in knowledge.configuration.targets if made.machine in t.machines]
     packages: list[AuditedPackage] = []
     with engine.container(Wanted(image=image)) as container:
-        for package in worth_reading(made.pins, made.machine, lead, knowledge):
+        told = served or {}
+        for package in dict.fromkeys(
+            (*worth_reading(made.pins, made.machine, lead, knowledge), *told)
+        ):
             read, differs = _audited(
                 container=container,
                 site=site,
@@ -66,6 +86,7 @@ def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Know
                 made=made,
                 targets=targets,
                 knowledge=knowledge,
+                served=told.get(package),
             )
             packages.append(read)
             differences += differs
@@ -73,7 +94,7 @@ def examine(engine: Engine, image: str, made: Recipe, lead: str, knowledge: Know
     if "vllm" in made.pins:
         choices, differs = _asked(engine, image, made, targets, knowledge)
         differences += differs
-    return Examined(freeze, there, tuple(packages), choices, tuple(differences))
+    return Examined(freeze, system, there, tuple(packages), choices, tuple(differences))
 
 
 def worth_reading(
@@ -93,15 +114,17 @@ def worth_reading(
     return tuple(dict.fromkeys((lead, *known)))
 
 
-def _listed(engine: Engine, image: str, site: str) -> tuple[str, tuple[str, ...]]:
-    """Return what pip says is installed, and the names of the dist-info folders."""
-    script = f"pip freeze --all && echo '{_BEGIN}' && ls {site}"
+def _listed(engine: Engine, image: str, site: str) -> tuple[str, tuple[str, ...], str]:
+    """Return what pip says is installed, the names of the dist-info folders, and the system's own packages."""
+    script = f"pip freeze --all && echo '{_BEGIN}' && ls {site} && echo '{_SYSTEM}' && {_PACKAGES}"
     with engine.container(Wanted(image=image, command=("sh", "-c", script))) as container:
         code, said = container.run(_LISTED)
-    freeze, begin, names = said.partition(f"{_BEGIN}\n")
+    freeze, _, rest = said.partition(f"{_BEGIN}\n")
+    names, begin, system = rest.partition(f"{_SYSTEM}\n")
     if code or not begin:
-        raise ToolError(f"{image}: pip does not say what is installed there: {said.strip()[-200:]}")
-    return freeze, tuple(name for name in names.split() if name.endswith(".dist-info"))
+        raise ToolError(f"{image}: what is installed there is not said: {said.strip()[-200:]}")
+    folders = tuple(name for name in names.split() if name.endswith(".dist-info"))
+    return freeze, folders, system
 
 
 def _audited(
@@ -113,8 +136,12 @@ def _audited(
     made: Recipe,
     targets: Sequence[Target],
     knowledge: Knowledge,
+    served: Collection[str] | None,
 ) -> tuple[AuditedPackage, tuple[Difference, ...]]:
-    """Read one installed package, by the rules of an audit, and hold it against the ledger's record."""
+    """Read one installed package, by the rules of an audit, and hold it against the ledger's record.
+
+    One that was built from source (`served`: for these targets) against that of the nearest release.
+    """
     known, gates = knowledge.configuration.capabilities, knowledge.configuration.gates
     folder = next((f for f in folders if canonicalize_name(f.split("-", 1)[0]) == package), None)
     if folder is None:
@@ -125,7 +152,18 @@ def _audited(
     if record and record.rules != rules_digest(package, record.version, known, gates):
         record = None
     names = [capability.name for capability in known.readable]
-    return audited(found, record, names, targets, known.pieces)
+    if served is None:
+        return audited(found, record, names, targets, known.pieces)
+    read, _ = audited(found, None, names, targets, known.pieces)
+    versions = knowledge.published.records(package)
+    releases = (
+        each for v in versions if (each := knowledge.published.record(package, v, made.machine))
+    )
+    release = nearest(releases, found.version)
+    if release is None:
+        return read, ()
+    told = lost(found, release, served, capabilities=names, targets=targets, pieces=known.pieces)
+    return msgspec.structs.replace(read, release=release.version), tuple(told)
 
 
 def _asked(

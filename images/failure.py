@@ -26,6 +26,7 @@ _ADVICE: Final = (
     (("No matching distribution", "Could not find a version"), "the index that the build reaches has no such wheel: see to --index, or --relock"),
     (("Temporary failure in name resolution", "Connection refused", "Network is unreachable", "ConnectTimeout"), "the build cannot reach the index: see to --index, and to HTTPS_PROXY"),
     (("nvcc: not found", "nvcc: command not found", "c++: not found"), "`devel` needs a base with nvcc and a C++ compiler"),
+    (("grep --fixed-strings 'release",), "the base's nvcc is of another CUDA than the stack: take a base with that one"),
 )  # fmt: skip
 
 

@@ -14,8 +14,10 @@ from images.git import Repository
 from images.recipe import requirements
 from images.sources import Commit
 from images.wheelhouse import Built, Job, Workshop
-from matrix import archlist
+from matrix.archlist import Chosen, chosen
+from matrix.cmakefile import rules
 from matrix.configuration import Configuration
+from matrix.errors import ConfigurationError
 from matrix.evidence import lock
 from matrix.evidence.lockfile import Lock
 from matrix.namedstack import NamedStack
@@ -46,6 +48,11 @@ class Settled(NamedTuple):
     wheels: Mapping[str, Path]
     built: Mapping[str, Built]
     overrides: tuple[str, ...]
+
+    @property
+    def served(self) -> dict[str, tuple[str, ...]]:
+        """The targets that each wheel was built for, by package."""
+        return {package: built.job.served for package, built in self.built.items()}
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -127,16 +134,10 @@ def _job(bench: _Bench, commit: Commit) -> tuple[Job, Repository]:
 
     held = locks.found(question, bench.folder / "locks", resolve, again=asked.relock)
     upstream = bench.configuration.upstream(commit.package)
-    arch_list = archlist.chosen(
-        repository.text(commit.merged, "CMakeLists.txt"),
-        repository.text(commit.merged, "cmake/utils.cmake"),
-        cuda=bench.cuda,
-        targets=asked.targets,
-        by_hand=asked.arch_list,
-    )
+    arches = _arches(bench, commit, repository)
     variables = {**upstream.variables}
-    if arch_list:
-        variables[upstream.arch_list or "TORCH_CUDA_ARCH_LIST"] = arch_list
+    if arches.archs:
+        variables[upstream.arch_list] = upstream.separator.join(arches.archs)
     job = Job(
         source=commit,
         machine=asked.machine,
@@ -144,11 +145,33 @@ def _job(bench: _Bench, commit: Commit) -> tuple[Job, Repository]:
         builder=builder.fingerprint(shop.base, asked.python),
         cuda=bench.cuda,
         torch=held.versions.get("torch", ""),
-        arch_list=arch_list,
+        arch_list=";".join(arches.archs),
+        served=tuple(target.name for target in arches.served),
         variables=variables,
         lock=requirements(held.text),
     )
     return job, repository
+
+
+def _arches(bench: _Bench, commit: Commit, repository: Repository) -> Chosen:
+    """Choose what machine code it is built for; nothing where the builder has no CUDA compiler."""
+    if not bench.cuda:
+        if bench.asked.arch_list:
+            raise ConfigurationError(
+                "--arch-list: the builder has no nvcc; name an image that has it by --builder"
+            )
+        return Chosen((), (), ())
+    read = rules(
+        repository.text(commit.merged, "CMakeLists.txt"),
+        repository.text(commit.merged, "cmake/utils.cmake"),
+    )
+    made = chosen(read, bench.cuda, bench.asked.targets, bench.asked.arch_list)
+    missing = [target.name for target in bench.asked.targets if target not in made.served]
+    if missing:
+        bench.shop.tell(
+            f"{commit.package}: with CUDA {bench.cuda} no FP4 kernels for {', '.join(missing)}"
+        )
+    return made
 
 
 def _cuda(folder: Path, shop: Workshop, python: str) -> str:

@@ -54,7 +54,7 @@ ccache --show-stats
 class Job(Model, frozen=True, kw_only=True):
     """Everything that decides a wheel. `lock`: what its build needs, a line each with hashes; `cuda`: "13.0", or "".
 
-    `arch_list`: as the build's variable has it; "" for none. `builder`: the fingerprint of the image it is built in.
+    `arch_list`: "10.0;12.0", "" without CUDA. `served`: the targets that are promised FP4 kernels by it. `builder`: the fingerprint of the image it is built in.
     """
 
     source: Commit
@@ -64,6 +64,7 @@ class Job(Model, frozen=True, kw_only=True):
     cuda: str
     torch: str
     arch_list: str
+    served: tuple[str, ...] = ()
     variables: dict[str, str]
     lock: tuple[str, ...]
 
@@ -188,8 +189,6 @@ def _compiled(
     memory, processors = shop.engine.size()
     jobs = shop.jobs or builder.jobs(memory, processors)
     log = part.parent / "build.log"
-    for name in _CACHES.values():
-        shop.engine.volume(name)
     wanted = Wanted(
         image=image,
         command=("sh", "/build/build.sh"),

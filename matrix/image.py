@@ -34,12 +34,14 @@ class Difference(Model, frozen=True, kw_only=True):
 class AuditedPackage(Model, frozen=True, kw_only=True):
     """One installed package that was read: what is compiled, by capability and target.
 
-    `promised`: whether the ledger has a record of that release, by today's rules, to hold it against.
+    `promised`: whether the ledger has a record of that release, by today's rules, to hold it against. `release`: the
+    nearest one that a package built from source is held against, "" for any other and where there is none.
     """
 
     package: str
     version: str
     promised: bool
+    release: str = ""
     compiled: dict[str, dict[str, Compiled]]
 
 
@@ -51,6 +53,18 @@ class Asked(Model, frozen=True, kw_only=True):
 
     promised: bool
     choices: dict[str, dict[LayerKind, str]]
+
+
+class LockReport(Model, frozen=True, kw_only=True):
+    """What `build --lock-only --json` prints. `lock`: the file; `glibc`: the oldest that its wheels run on."""
+
+    stack: str
+    machine: Machine
+    environment: Environment
+    python: str
+    glibc: str
+    lock: str
+    pins: dict[str, str]
 
 
 class ImageReport(Model, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from matrix.defect import DefectsFile
 from matrix.driver import DriversFile
 from matrix.evidence.record import WheelEvidence
 from matrix.gate import GatesFile, Sha256
-from matrix.image import ImageReport
+from matrix.image import ImageReport, LockReport
 from matrix.model import Model
 from matrix.path import PathsFile
 from matrix.pins import Choice
@@ -90,6 +90,7 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "pins": Choice,
     "plan": PlanOutput,
     "build": ImageReport,
+    "lock": LockReport,
     "select": Selection,
     "record": WheelEvidence,
     "releases": Listing,
@@ -106,6 +107,7 @@ _TITLES: Final = {
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
     "build": "nvfp4-matrix build --json",
+    "lock": "nvfp4-matrix build --lock-only --json",
     "select": "nvfp4-matrix select --json",
     "record": "ledger/<package>/<wheel>.json",
     "releases": "ledger/releases.json",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from matrix.image import AuditedPackage, ImageReport
+from matrix.image import AuditedPackage, ImageReport, LockReport
 from reports.text import plain
 
 _SHOWN = 12
@@ -13,6 +13,13 @@ _SHOWN = 12
 def render(made: ImageReport) -> str:
     """Return the whole report as text."""
     return "".join(f"{_indented(line)}\n" for line in _lines(made))
+
+
+def render_lock(made: LockReport) -> str:
+    """Return what a lock is, in two lines."""
+    where = f"{made.machine}, {made.environment}, Python {made.python}"
+    told = f"{made.stack} for {where}: {len(made.pins)} packages, glibc {made.glibc} or newer"
+    return f"{plain(told)}\nlock {plain(made.lock)}\n"
 
 
 def _indented(line: str) -> str:
@@ -52,6 +59,8 @@ def _lines(made: ImageReport) -> Iterator[str]:
 
 def _audited(package: AuditedPackage, wanted: str) -> Iterator[str]:
     against = "against the ledger" if package.promised else "no record to hold it against"
+    if package.release:
+        against = f"built from source; against the ledger's {package.release}"
     if {*_lamps(package)} == {"no"}:
         yield f"compiled, {package.package} {package.version}: no FP4 kernel on any target ({against})"
         return

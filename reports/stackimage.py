@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from images.locks import Ask
     from matrix.evidence.lockfile import Lock
     from matrix.evidence.pipconfig import PipConfig
-    from matrix.image import ImageReport
+    from matrix.image import ImageReport, LockReport
     from matrix.knowledge import Knowledge
     from matrix.namedstack import NamedStack
 
@@ -56,7 +56,9 @@ def image(
     from matrix.knowledge import Knowledge  # noqa: PLC0415
 
     if base is None:
-        raise ConfigurationError("say on which image it stands, by digest: --base IMAGE@sha256:…")
+        raise ConfigurationError(
+            "say on which image it stands, by digest: --base IMAGE@sha256:… (or NVFP4_MATRIX_BASE)"
+        )
     recipe.check_base(base)
     recipe.check_base(builder or base)
     recipe.check_python(python := python or PYTHON)
@@ -127,6 +129,7 @@ def image(
             folder=folder / short,
             when=when,
             wheels=tuple(sourced.wheels.values()),
+            served=sourced.served,
             source=reference("--pull-from", pull_from, short) if pull_from else None,
         )
         report = work.ready(order, engine) or work.make(
@@ -138,6 +141,72 @@ def image(
             to = reference("--push", push, short)
             report = work.push(order, engine, report, to, _tell)
     return report
+
+
+def locked(
+    *,
+    stack: str,
+    target: str | None,
+    environment: Environment,
+    machine: Machine | None,
+    python: str | None,
+    ca_bundle: Path | None,
+    indexes: tuple[str, ...],
+    overrides: tuple[str, ...],
+    relock: bool,
+    stacks: Path | None,
+    kept: Path | None,
+    **others: object,
+) -> LockReport:
+    """Make and keep the lock that an image of a stack would be made of, for any machine; no engine is asked."""
+    from images import build as work  # noqa: PLC0415
+    from images import locks, recipe  # noqa: PLC0415
+    from images.context import reachable, settled, with_indexes  # noqa: PLC0415
+    from matrix.derive import PYTHON  # noqa: PLC0415
+    from matrix.evidence.lock import wanted  # noqa: PLC0415
+    from matrix.evidence.pipconfig import read_pip_config  # noqa: PLC0415
+    from matrix.image import LockReport  # noqa: PLC0415
+    from matrix.knowledge import Knowledge  # noqa: PLC0415
+
+    if others.get("push") or others.get("pull_from"):
+        raise ConfigurationError("--lock-only makes no image: it goes without --push, --pull-from")
+    recipe.check_python(python := python or PYTHON)
+    knowledge = Knowledge.load()
+    named = _named(stack, stacks, knowledge)
+    if named.sources:
+        commits = ", ".join(named.sources)
+        raise ConfigurationError(
+            f"{stack}: {commits} is built from a commit before a lock can be made of it: leave --lock-only out"
+        )
+    cpus = knowledge.configuration.target(target).machines if target else ()
+    cpu: Machine = machine or (cpus[0] if len(cpus) == 1 else "x86_64")
+    if cpus and cpu not in cpus:
+        raise ConfigurationError(f"{target} exists with {' and '.join(cpus)} only, not with {cpu}")
+    config = settled(reachable(read_pip_config()), indexes, str(ca_bundle or ""))
+    config = with_indexes(config, named.indexes.values())
+    asked = locks.ask(
+        named.name,
+        wanted(named.pins, named.extras, overrides),
+        machine=cpu,
+        python=python,
+        environment=environment,
+    )
+
+    def resolve() -> Lock:
+        _tell(f"locking {named.name} for {cpu}, Python {python}")
+        return _resolved(asked, config, {})
+
+    folder = (kept or work.FOLDER) / "locks"
+    lock = locks.found(asked, folder, resolve, again=relock)
+    return LockReport(
+        stack=named.name,
+        machine=cpu,
+        environment=environment,
+        python=python,
+        glibc=lock.glibc,
+        lock=str(folder / asked.filename),
+        pins=lock.versions,
+    )
 
 
 def _tell(line: str) -> None:

@@ -17,7 +17,7 @@ from images.engine import registry
 from images.engine.container import OWNER, Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
 from images.owner import dead, owner
-from images.recipe import MARK, NAME
+from images.recipe import MARK
 from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
@@ -40,12 +40,13 @@ _LOOKS: Final = 3
 
 
 class Image(NamedTuple):
-    """An image that the engine has: `id` is "sha256:…", `size` in bytes."""
+    """An image that the engine has: `id` is "sha256:…", `size` in bytes, `created` as the engine writes it, UTC."""
 
     id: str
     size: int
     labels: dict[str, str]
     machine: str
+    created: str
 
 
 class BuildFailure(Exception):  # noqa: N818 - no error of the user's yet: whoever asked words it
@@ -94,7 +95,8 @@ class Engine:
             raise EngineError(said(error)) from error
         labels = (found.attrs.get("Config") or {}).get("Labels") or {}
         machine = found.attrs.get("Architecture", "")
-        return Image(found.id, found.attrs["Size"], labels, _MACHINES.get(machine, machine))
+        cpu, created = _MACHINES.get(machine, machine), found.attrs["Created"]
+        return Image(found.id, found.attrs["Size"], labels, cpu, created)
 
     def base(self, name: str, tell: Callable[[str], None]) -> Image:
         """Return a base by its digest; one that is not here is pulled.
@@ -161,11 +163,6 @@ class Engine:
             told = self._client.info()
             return int(told["MemTotal"]), int(told["NCPU"])
 
-    def volume(self, name: str) -> None:
-        """Have a volume of ours, which is known by its label."""
-        with answering():
-            self._client.volumes.create(name, labels={f"{NAME}.volume": "yes"})
-
     def sweep(self, fingerprint: str, *, ended: bool) -> tuple[str, ...]:
         """Remove what a build left, besides its image: nothing refers to it, and it may hold a login. Return what stays.
 
@@ -177,7 +174,8 @@ class Engine:
         left: tuple[str, ...] = ()
         while clean < (1 if ended else _LOOKS) and time.monotonic() < end:
             try:
-                left = tuple(found.id for found in self._client.images.list(filters=mine))
+                # By ids alone: what another build removes between a look and a second one is no trouble.
+                left = tuple(dict.fromkeys(self._client.api.images(quiet=True, filters=mine)))
                 for each in left:
                     with contextlib.suppress(docker.errors.APIError):  # something stands on it
                         self._client.images.remove(each, force=True)

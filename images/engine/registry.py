@@ -56,10 +56,7 @@ def push(client: Any, image: str, to: Reference, tell: Callable[[str], None]) ->
 
     Raises EngineError, with what to do, for what is refused or cut off.
     """
-    try:
-        client.api.tag(image, to.repository, to.tag)
-    except TROUBLE as error:
-        raise EngineError(f"{to} cannot be made a name of the image: {said(error)}") from error
+    named = _named(client, image, to)
 
     def send() -> str:
         with _patient(client):
@@ -68,7 +65,29 @@ def push(client: Any, image: str, to: Reference, tell: Callable[[str], None]) ->
             )
 
     tell(f"pushing to {to}")
-    return f"{to.repository}@{_tried(send, f'{to} cannot be pushed', to.host, tell)}"
+    try:
+        digest = _tried(send, f"{to} cannot be pushed", to.host, tell)
+    except BaseException:
+        if not named:
+            with contextlib.suppress(*TROUBLE):
+                client.api.remove_image(str(to), noprune=True)
+        raise
+    return f"{to.repository}@{digest}"
+
+
+def _named(client: Any, image: str, to: Reference) -> bool:
+    """Give the image that name, which a push goes by; return whether it, or another, had it before."""
+    try:
+        try:
+            client.api.inspect_image(str(to))
+        except docker.errors.ImageNotFound:
+            named = False
+        else:
+            named = True
+        client.api.tag(image, to.repository, to.tag)
+    except TROUBLE as error:
+        raise EngineError(f"{to} cannot be made a name of the image: {said(error)}") from error
+    return named
 
 
 def pull(client: Any, name: str, host: str, tell: Callable[[str], None], what: str = "") -> None:

@@ -16,13 +16,21 @@ Examples:
   nvfp4-matrix build vllm==0.33.0 --base nvidia/cuda@sha256:… --environment devel
   nvfp4-matrix build mine --stacks my-stacks.yaml --base sha256:… --python 3.11
   nvfp4-matrix build vllm==0.33.0 --base ubuntu@sha256:… --target sm121 --json
+  nvfp4-matrix build vllm==0.33.0 --base ubuntu@sha256:… --push registry.example/stacks
+  nvfp4-matrix build vllm==0.33.0 --lock-only --machine aarch64
 """
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("stack", metavar="STACK")
-@click.option("--base", metavar="IMAGE@DIGEST", help="The image that it stands on, by digest.")
+@click.option(
+    "--base",
+    metavar="IMAGE@DIGEST",
+    envvar="NVFP4_MATRIX_BASE",
+    show_envvar=True,
+    help="The image that it stands on, by digest.",
+)
 @click.option("--target", metavar="TARGET", help="For this GPU: sm120, sm121, …")
 @click.option(
     "--environment",
@@ -58,6 +66,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at a time; else by memory."
 )
+@click.option(
+    "--lock-only", is_flag=True, help="Make and keep the lock alone: no engine, and any --machine."
+)
 @click.option("--relock", is_flag=True, help="Resolve again, whatever lock is kept.")
 @click.option(
     "--stacks", type=_FILE, metavar="FILE", help="More stacks by hand, as stacks.yaml has them."
@@ -73,19 +84,22 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Take it from there, if it is there, instead of building it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def build(*, as_json: bool, **options: Any) -> None:
+def build(*, as_json: bool, lock_only: bool, **options: Any) -> None:
     """Build an image of a stack from published wheels, and see what is in it.
 
     The whole tree is locked with hashes first, and the lock is kept. An image that is there is not built again.
     """
     import msgspec  # noqa: PLC0415
 
-    from reports.image import render  # noqa: PLC0415
-    from reports.stackimage import image  # noqa: PLC0415
+    from reports.image import render, render_lock  # noqa: PLC0415
+    from reports.stackimage import image, locked  # noqa: PLC0415
 
-    report = image(**options)
+    lock = locked(**options) if lock_only else None
+    report = None if lock else image(**options)
     if as_json:
-        click.echo(msgspec.json.encode(report).decode())
-    else:
+        click.echo(msgspec.json.encode(lock or report).decode())
+    elif lock:
+        click.echo(render_lock(lock), nl=False)
+    elif report:
         click.echo(render(report), nl=False)
-    sys.exit(1 if report.differences else 0)
+    sys.exit(1 if report and report.differences else 0)

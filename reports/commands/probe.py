@@ -39,7 +39,7 @@ Examples:
 
 
 _MINE: Final = frozenset(
-    {"stack", "target", "environment", "python", "as_json", "push", "help", "machine"}
+    {"stack", "target", "environment", "python", "as_json", "push", "help", "machine", "lock_only"}
 )
 """Options of `build` that `probe` has of its own, or has not."""
 
@@ -114,7 +114,7 @@ def probe(context: click.Context, /, **options: Any) -> None:
     from reports.commands import stackrun  # noqa: PLC0415
 
     options["memory"] = _bytes(options["memory"])
-    stackrun.run(name=name, reference=reference, of_image=of_image, **options)
+    stackrun.run(stackrun.Asked(name=name, reference=reference, of_image=of_image, **options))
 
 
 def _given(context: click.Context, name: str) -> bool:

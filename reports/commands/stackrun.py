@@ -8,9 +8,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -38,134 +38,167 @@ from reports.proberun import Watcher
 from reports.stackimage import image as built
 from reports.text import plain
 
-PLANTED = "NVFP4_MATRIX_FAULT"
+PLANTED: Final = "NVFP4_MATRIX_FAULT"
 """Where this names a fault of `probes.faults`, a self-test has it: to see a run survive what such a stack does."""
 
 
-def run(
-    *,
-    name: str | None,
-    reference: str | None,
-    of_image: Mapping[str, Any],
-    python: str | None,
-    subject: str | None,
-    target: str | None,
-    gpu: str | None,
-    stack: str | None,
-    environment: Environment | None,
-    only: tuple[str, ...],
-    seed: int,
-    limit: float,
-    soak: float,
-    run_limit: float | None,
-    memory: int | None,
-    wait: bool,
-    resume: str | None,
-    fresh: bool,
-    self_test: bool,
-    folder: Path | None,
-    as_json: bool,
-) -> NoReturn:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of `probe` for a run in a container: `name` or `reference` is what it is of, `of_image` are those of `build`."""
+
+    name: str | None
+    reference: str | None
+    of_image: Mapping[str, Any]
+    python: str | None
+    subject: str | None
+    target: str | None
+    gpu: str | None
+    stack: str | None
+    environment: Environment | None
+    only: tuple[str, ...]
+    seed: int
+    limit: float
+    soak: float
+    run_limit: float | None
+    memory: int | None
+    wait: bool
+    resume: str | None
+    fresh: bool
+    self_test: bool
+    folder: Path | None
+    as_json: bool
+
+    def check(self) -> None:
+        """Raise ConfigurationError for options that do not go together."""
+        if self.stack is not None:
+            raise ConfigurationError("--stack goes with --here: an image says which stack it is")
+        if self.self_test and (self.subject or self.target or self.gpu):
+            raise ConfigurationError(
+                "--self-test is of this CPU: it goes without --subject, --target, --gpu"
+            )
+        if self.fresh and self.resume:
+            raise ConfigurationError(
+                "--fresh begins a run, --resume goes on with one: say one of them"
+            )
+
+    @property
+    def probed(self) -> str:
+        """Name the subject; a self-test's is the reference, or a fault that the environment plants in it."""
+        if self.self_test:
+            return "planted" if os.environ.get(PLANTED) else "reference"
+        return self.subject or "vllm"
+
+
+def run(asked: Asked) -> NoReturn:
     """Run it, and end with the exit code. Raises what the rooms below raise, each in one line."""
-    if stack is not None:
-        raise ConfigurationError("--stack goes with --here: an image says which stack it is")
-    if self_test and (subject or target or gpu):
-        raise ConfigurationError(
-            "--self-test is of this CPU: it goes without --subject, --target, --gpu"
-        )
-    if fresh and resume:
-        raise ConfigurationError("--fresh begins a run, --resume goes on with one: say one of them")
+    asked.check()
     began = time.monotonic()
     knowledge = Knowledge.load()
-    gpus = [] if self_test else preflight.visible(conditions.gpu())
+    gpus = [] if asked.self_test else preflight.visible(conditions.gpu())
     if gpus:  # what cannot be run is told before an image is built for an hour
-        target_of(knowledge, device(_only_gpus(gpus), gpu), target)
+        target_of(knowledge, device(_only_gpus(gpus), asked.gpu), asked.target)
     with Engine.connect() as engine, ExitStack() as closing:
-        if not engine.local:
-            raise ConfigurationError(
-                "DOCKER_HOST is another machine's engine: a run needs the one of the machine that has the GPU"
-            )
-        if reference is None:
-            asked = {"python": python, "environment": environment or "slim", "machine": None}
-            report = built(stack=name, target=target, **asked, **of_image)
-            _tell_of(report, gpus=bool(gpus) or self_test)
-            reference = report.image
-        if not gpus and not self_test:
-            raise OutsideError(
-                f"{reference}: no NVIDIA GPU here (nvidia-smi names none): what needs none was done; run the rest where one is"
-            )
-        image = there.found(engine, reference)
+        image = _image(asked, engine, gpus=bool(gpus))
         said = there.told(image)
-        chosen = _subject(subject, self_test=self_test)
-        where = _where(image, said, chosen, knowledge, target, gpu, self_test=self_test)
+        where = _where(asked, image, said, knowledge)
         if removed := engine.clear():
             _tell(f"removed what a dead run left: {', '.join(removed)}")
         if where.gpu:
-            closing.enter_context(_alone(where.gpu, wait=wait))
-        kept = folder or (Path(closing.enter_context(_temporary())) if self_test else FOLDER)
-        request = begin(
-            where, chosen, kept, when=now(), only=only, seed=seed, limit=limit, soak=soak
-        )
-        request = replace(request, image=image.labels[MARK])
-        rest = None if fresh else _rest(request, where.gpu, resume, kept)
-        if rest is not None:
-            request = rest
-        elif not self_test:
-            request = _worth(request, where, knowledge, said, kept, fresh=fresh)
+            closing.enter_context(_alone(where.gpu, wait=asked.wait))
+        temporary = asked.self_test and asked.folder is None
+        kept = Path(closing.enter_context(_temporary())) if temporary else asked.folder or FOLDER
+        request = _request(asked, where, image, said=said, folder=kept, knowledge=knowledge)
         inside = closing.enter_context(
             Inside(
                 engine,
                 image.id,
                 image.labels[MARK],
                 gpu=where.gpu,
-                memory=memory,
-                until=None if run_limit is None else began + run_limit,
-                variables={PLANTED: os.environ[PLANTED]} if chosen == "planted" else {},
+                memory=asked.memory,
+                until=None if asked.run_limit is None else began + asked.run_limit,
+                variables={PLANTED: os.environ[PLANTED]} if asked.probed == "planted" else {},
             )
         )
         opening, before = finished(Path(request.results))
-        watcher = closing.enter_context(Watcher(before, opening, as_json=as_json))
-        if folder or not self_test:
+        watcher = closing.enter_context(Watcher(before, opening, as_json=asked.as_json))
+        if not temporary:
             log = Path(request.results).with_suffix(".log").name
             _tell(f"{request.results}: results; {log} beside it: the log")
         attempts.carry_out(inside, request, tell=watcher.tell, beat=watcher.beat, say=_tell)
-        if watcher.opening and watcher.opening.skipped:
-            every = Journal(kept).read().results
-            for line in skipped.lines(watcher.opening, every, usual(every)):
-                _tell(line)
+        _tell_skipped(watcher, kept)
     sys.exit(watcher.exit_code)
 
 
-def _subject(subject: str | None, *, self_test: bool) -> str:
-    if self_test:
-        return "planted" if os.environ.get(PLANTED) else "reference"
-    return subject or "vllm"
+def _image(asked: Asked, engine: Engine, *, gpus: bool) -> Image:
+    """Have the image, and tell what is known of it. Raises OutsideError where nothing is to be run in it here."""
+    if not engine.local:
+        raise ConfigurationError(
+            "DOCKER_HOST is another machine's engine: a run needs the one of the machine that has the GPU"
+        )
+    runs = gpus or asked.self_test
+    reference = asked.reference
+    if reference is None:
+        report = built(
+            stack=asked.name or "",
+            target=asked.target,
+            environment=asked.environment or "slim",
+            machine=None,
+            python=asked.python,
+            **asked.of_image,
+        )
+        _tell_of(report, runs=runs)
+        reference = report.image
+    if not runs:
+        raise OutsideError(
+            f"{reference}: no NVIDIA GPU here (nvidia-smi names none), so nothing was executed; what needs none was done"
+        )
+    return there.found(engine, reference)
 
 
-def _where(
-    image: Image,
-    said: Preflight,
-    subject: str,
-    knowledge: Knowledge,
-    target: str | None,
-    gpu: str | None,
-    *,
-    self_test: bool,
-) -> Place:
+def _where(asked: Asked, image: Image, said: Preflight, knowledge: Knowledge) -> Place:
     """Return the cell: the image's stack and environment, and the target of the GPU."""
     stack, environment = image.labels[f"{NAME}.stack"], there.environment(image)
-    if self_test:
+    if asked.self_test:
         return replace(this_cpu(said), stack=stack, environment=environment)
     return place(
         said,
-        Path(image.labels[f"{NAME}.stack"]),
+        Path(stack),
         knowledge,
-        subject=subject,
-        target=target,
-        gpu=gpu,
+        subject=asked.probed,
+        target=asked.target,
+        gpu=asked.gpu,
         stack=stack,
         environment=environment,
     )
+
+
+def _request(
+    asked: Asked,
+    where: Place,
+    image: Image,
+    *,
+    said: Preflight,
+    folder: Path,
+    knowledge: Knowledge,
+) -> Request:
+    """Say what is to be run: the rest of a run that was cut off, or of all what is worth it."""
+    request = begin(
+        where,
+        asked.probed,
+        folder,
+        when=now(),
+        only=asked.only,
+        seed=asked.seed,
+        limit=asked.limit,
+        soak=asked.soak,
+    )
+    request = replace(request, image=image.labels[MARK])
+    rest = None if asked.fresh else _rest(request, where.gpu, asked.resume, folder)
+    if rest is not None or asked.self_test:
+        return rest or request
+    here = next((each for each in said.gpu if each["uuid"] == where.gpu), {})
+    made = worthwhile(request, where, knowledge, Journal(folder).read(), here)
+    return replace(made, standing=()) if asked.fresh else made
 
 
 def _rest(request: Request, gpu: str, resume: str | None, folder: Path) -> Request | None:
@@ -186,21 +219,6 @@ def _rest(request: Request, gpu: str, resume: str | None, folder: Path) -> Reque
     return rest
 
 
-def _worth(
-    request: Request,
-    where: Place,
-    knowledge: Knowledge,
-    said: Preflight,
-    folder: Path,
-    *,
-    fresh: bool,
-) -> Request:
-    """Leave out of a run what cannot work and what was found before; with `fresh` the latter is found again."""
-    here = next((each for each in said.gpu if each["uuid"] == where.gpu), {})
-    made = worthwhile(request, where, knowledge, Journal(folder).read(), here)
-    return replace(made, standing=()) if fresh else made
-
-
 @contextmanager
 def _alone(uuid: str, *, wait: bool) -> Iterator[None]:
     """Have a GPU to ourselves: no other run of ours, and nobody else's work when it begins."""
@@ -217,14 +235,19 @@ def _only_gpus(gpus: list[dict[str, str]]) -> Preflight:
     return Preflight(python="", machine="", packages={}, missing=(), compilers=(), gpu=tuple(gpus))
 
 
-def _tell_of(report: ImageReport, *, gpus: bool) -> None:
-    """Tell what is known of the image: all of it where nothing else comes, else what differs from its promise."""
-    if not gpus:
+def _tell_of(report: ImageReport, *, runs: bool) -> None:
+    """Tell what is known of the image: all of it where nothing is run, else that it differs from its promise."""
+    if not runs:
         click.echo(told_of.render(report), nl=False)
-    elif report.differences:
-        _tell(
-            f"{report.image}: {len(report.differences)} differences from what was promised (`build` lists them)"
-        )
+    elif count := len(report.differences):
+        _tell(f"{report.image}: {count} differences from what was promised (`build` lists them)")
+
+
+def _tell_skipped(watcher: Watcher, folder: Path) -> None:
+    if watcher.opening and watcher.opening.skipped:
+        every = Journal(folder).read().results
+        for line in skipped.lines(watcher.opening, every, usual(every)):
+            _tell(line)
 
 
 def _tell(line: str) -> None:

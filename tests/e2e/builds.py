@@ -25,16 +25,16 @@ Unbuilt = Callable[..., dict[str, Any]]
 Build = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def leftovers(engine: Any) -> set[str]:
-    """Name containers whose owner is gone, and images that a build left besides its own: they may hold a login."""
-    ours = engine.containers.list(all=True, filters={"label": "nvfp4-matrix.owner"})
-    containers = [
-        each
-        for each in ours
-        if not Path("/proc", each.labels["nvfp4-matrix.owner"].rpartition(":")[2]).exists()
+def leftovers(engine: Any, kept: Path) -> list[str]:
+    """Name what builds that keep their files in `kept` left besides their images: it may hold a login."""
+    ours = {folder.name for folder in kept.glob("*/")}
+    marked = engine.api.images(filters={"label": "nvfp4-matrix.fingerprint", "dangling": True})
+    owned = engine.api.containers(all=True, filters={"label": "nvfp4-matrix.owner"})
+    return [
+        each["Id"]
+        for each in (*marked, *owned)
+        if each["Labels"].get("nvfp4-matrix.fingerprint", "")[:20] in ours
     ]
-    marked = {"label": "nvfp4-matrix.fingerprint", "dangling": True}
-    return {each.id for each in (*containers, *engine.images.list(filters=marked))}
 
 
 def told(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from jsonschema import Draft202012Validator
 
 from matrix import schemas
@@ -48,10 +50,19 @@ def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
     assert image.labels["nvfp4-matrix.pin.other"] == "2.5"
     assert image.labels["org.opencontainers.image.base.digest"] == base
     kept = tmp_path / "kept" / first["fingerprint"][:20]
-    assert {"Dockerfile", "lock.txt", "freeze.txt", "build.log", "report.json"} <= {
+    assert {"Dockerfile", "lock.txt", "freeze.txt", "sbom.json", "build.log", "report.json"} <= {
         file.name for file in kept.iterdir()
     }
     assert {"tiny==1.0", "other==2.5"} <= {*(kept / "freeze.txt").read_text().splitlines()}
+
+    bill = (kept / "sbom.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
+    purls = {each["purl"].partition("?")[0] for each in json.loads(bill)["components"]}
+    assert {"pkg:pypi/tiny@1.0", "pkg:pypi/other@2.5", f"pkg:oci/base@{base}"} <= purls
+    assert any(purl.startswith("pkg:deb/debian/libc6@") for purl in purls)
+    (kept / "report.json").unlink()  # so that it is examined again
+    first = {**told(build("tiny", "--json")), "seconds": {}}
+    assert (kept / "sbom.json").read_text() == bill
 
     seconds: list[float] = []
     for _ in range(3):  # the best counts: the machine may be busy with something else
@@ -157,7 +168,7 @@ def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
     assert "--relock" in error
     log = Path(error.rpartition("the whole log: ")[2])
     assert "other" in log.read_text()
-    assert engine.images.list(image) == []
+    assert engine.api.images(image) == []
 
 
 def test_an_image_that_lacks_the_compiler_of_its_environment_is_not_made(

@@ -7,19 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
+
+from tests.e2e.builds import PYTHON, Build, line, told
 
 pytestmark = pytest.mark.docker
 
-PYTHON = "3.11"
-BASE = "nvfp4-matrix-tests"
 PROJECT = """\
 [build-system]
 requires = ["setuptools>=77", "setuptools-scm>=8"]
@@ -40,7 +38,6 @@ static PyMethodDef methods[] = {{"said", said, METH_NOARGS, ""}, {NULL}};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_c", "", -1, methods};
 PyMODINIT_FUNC PyInit__c(void) { return PyModule_Create(&module); }
 """
-Build = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Upstream:
@@ -81,29 +78,6 @@ class Upstream:
         return made
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Any]:
-    """The engine; without one these tests fail, for nobody asks for them by accident."""
-    client = docker.from_env()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="session")
-def base(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the digest of a Debian with a Python, made by debootstrap once for an engine: 45 to 75 s."""
-    if not engine.images.list(BASE):
-        folder = tmp_path_factory.mktemp("base")
-        made = ["debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
-        subprocess.run([*made, "bookworm", folder / "root"], check=True, stdout=subprocess.DEVNULL)
-        with tarfile.open(folder / "root.tar", "w") as archive:
-            archive.add(folder / "root", arcname=".")
-        engine.api.import_image_from_file(str(folder / "root.tar"), repository=BASE, tag="base")
-        subprocess.run(["rm", "-rf", folder], check=True)
-    digest: str = engine.images.get(f"{BASE}:base").id
-    return digest
-
-
 @pytest.fixture
 def upstream(tmp_path: Path) -> Upstream:
     made = Upstream(tmp_path / "upstream")
@@ -112,7 +86,7 @@ def upstream(tmp_path: Path) -> Upstream:
 
 
 @pytest.fixture
-def command(base: str, upstream: Upstream, tmp_path: Path) -> list[str]:
+def ordered(base: str, upstream: Upstream, tmp_path: Path) -> list[str]:
     stacks = tmp_path / "stacks.yaml"
     pins = {
         "one": "@main + #7",
@@ -134,27 +108,14 @@ def command(base: str, upstream: Upstream, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def build(command: list[str], engine: Any, tmp_path: Path) -> Iterator[Build]:
+def build(ordered: list[str], engine: Any, tmp_path: Path) -> Iterator[Build]:
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+        return subprocess.run([*ordered, *more], capture_output=True, text=True, check=False)
 
     yield run
     for folder in (tmp_path / "kept").glob("*/report.json"):
         if engine.images.list(f"nvfp4-matrix:{folder.parent.name}"):
             engine.images.remove(f"nvfp4-matrix:{folder.parent.name}", force=True)
-
-
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def line(done: subprocess.CompletedProcess[str], code: int) -> str:
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    (error,) = [each for each in done.stderr.splitlines() if each.startswith("nvfp4-matrix: ")]
-    return error
 
 
 def wheels(tmp_path: Path) -> list[Path]:
@@ -245,7 +206,7 @@ def test_a_source_that_cannot_be_built_tells_its_last_words_and_where_the_log_is
 
 
 def test_a_build_that_was_stopped_leaves_nothing_half(
-    build: Build, command: list[str], upstream: Upstream, *, engine: Any, tmp_path: Path
+    build: Build, ordered: list[str], upstream: Upstream, *, engine: Any, tmp_path: Path
 ) -> None:
     slow = PROJECT.replace("setuptools.build_meta", "slow").replace(
         "[project]", 'backend-path = ["."]\n[project]'
@@ -253,7 +214,7 @@ def test_a_build_that_was_stopped_leaves_nothing_half(
     body = "import time\nfrom setuptools.build_meta import *\ndef build_wheel(*a, **k):\n    print('SLOW', flush=True)\n    time.sleep(600)\n"
     upstream.commit({"pyproject.toml": slow, "slow.py": body})
     with subprocess.Popen(
-        [*command, "one"], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        [*ordered, "one"], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as process:
         try:
             end = time.monotonic() + 120

@@ -26,9 +26,19 @@ class Api:
     def __init__(self, *answers: Sequence[dict[str, Any]] | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, str]] = []
+        self.names: set[str] = set()
 
-    def tag(self, *_: str) -> bool:
-        return True
+    def tag(self, image: str, repository: str, tag: str) -> None:
+        assert image == "sha256:0"
+        self.names.add(f"{repository}:{tag}")
+
+    def inspect_image(self, name: str) -> None:
+        if name not in self.names:
+            raise docker.errors.ImageNotFound(name)
+
+    def remove_image(self, name: str, *, noprune: bool) -> None:
+        assert noprune
+        self.names.remove(name)
 
     def push(self, repository: str, *, tag: str, stream: bool, decode: bool) -> Iterator[Any]:
         assert (stream, decode) == (True, True)
@@ -113,6 +123,15 @@ def test_a_network_that_stays_away_is_given_up(pauses: list[float]) -> None:
     with pytest.raises(EngineError, match="connection refused"):
         push(Api(*[refused] * 3))
     assert pauses == [2.0, 8.0]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_push_that_fails_leaves_no_name_that_was_not_there(*, before: bool) -> None:
+    api = Api([{"error": "no such host"}])
+    api.names = {str(TO)} if before else set()
+    with pytest.raises(EngineError):
+        push(api)
+    assert (str(TO) in api.names) is before
 
 
 def test_a_push_without_a_digest_is_no_push() -> None:

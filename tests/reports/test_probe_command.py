@@ -41,7 +41,7 @@ def interpreter(folder: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "say --here"),
+        ((), "say where: a STACK, --image IMAGE, or --here"),
         (("--here", "--only", "corectness"), "probes begin with availability, correctness"),
         (("--here", "--python", "/nowhere"), "/nowhere is not there"),
         (("--here", "--limit", "0"), "--limit 0: seconds, from 1 to 604800"),
