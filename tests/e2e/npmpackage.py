@@ -40,7 +40,7 @@ def node() -> Path:
 def unpacked(package: Package, folder: Path) -> Path:
     """Fetch a package and unpack it; nothing of it is run. Returns its folder."""
     npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    asked = [node(), npm, "pack", "--silent", f"{package.name}@{package.version}"]
+    asked = [str(node()), str(npm), "pack", "--silent", f"{package.name}@{package.version}"]
     said = subprocess.run(
         asked, cwd=folder, check=True, capture_output=True, text=True, timeout=120
     )

