@@ -13,6 +13,19 @@ LARGEST: Final = 500_000
 """Characters of a job's outputs: GitHub takes 1 MB of UTF-16 (its documentation, "Passing information between jobs")."""
 
 
+def summarise(text: str) -> None:
+    """Append Markdown to the summary of the step.
+
+    Raises ConfigurationError outside of a workflow, OutsideError where the disk refuses.
+    """
+    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        raise ConfigurationError(
+            "--summary: $GITHUB_STEP_SUMMARY names no file: is this a workflow?"
+        )
+    _append(Path(name), text)
+
+
 def output(values: Mapping[str, str]) -> None:
     """Append outputs to the file in $GITHUB_OUTPUT.
 
@@ -32,8 +45,12 @@ def output(values: Mapping[str, str]) -> None:
         if "\n" in value or "\r" in value:
             raise ValueError(f"the output {key} is more than a line")
     lines = "".join(f"{key}={value}\n" for key, value in values.items())
+    _append(Path(name), lines)
+
+
+def _append(path: Path, text: str) -> None:
     try:
-        with Path(name).open("a", encoding="utf-8") as file:
-            file.write(lines)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
-        raise OutsideError(f"{name}: {error.strerror}") from error
+        raise OutsideError(f"{path}: {error.strerror}") from error

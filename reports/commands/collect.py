@@ -38,7 +38,8 @@ Examples:
     metavar="DIR",
     help="Where results are kept, if not in the default folder.",
 )
-def collect(*, folder: Path, plan_file: Path, results: Path | None) -> None:
+@click.option("--summary", is_flag=True, help="Tell it in the job's summary (GITHUB_STEP_SUMMARY).")
+def collect(*, folder: Path, plan_file: Path, results: Path | None, summary: bool) -> None:
     """Take in the results in FOLDER, where the artifacts of a workflow were downloaded to.
 
     Nothing in them is trusted: a line counts where it is a sound result of a cell that was planned. A cell of which
@@ -67,6 +68,11 @@ def collect(*, folder: Path, plan_file: Path, results: Path | None) -> None:
             refused.append(words)
     if lost and (words := _keep(kept, outline.run, lost)):
         refused.append(words)
+    if summary:
+        from reports.driving.summary import text  # noqa: PLC0415
+        from reports.workflow import summarise  # noqa: PLC0415
+
+        summarise(text(taken, lost, refused))
     for line in told(taken, lost):
         click.echo(plain(line, limit=300))
     for line in refused:

@@ -126,3 +126,31 @@ def test_a_file_that_is_not_there_is_one_line_and_exit_2(run: Run, tmp_path: Pat
     assert run("nothing", *ASKED[1:]) == (
         2, "", "nvfp4-matrix: nothing: is no folder of artifacts\n",
     )  # fmt: skip
+
+
+def test_the_summary_of_a_run_says_what_is_missing_and_why(
+    run: Run, plan: PlanOutput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del plan
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    (tmp_path / "artifacts" / "one.jsonl").write_bytes(
+        msgspec.json.encode(result("m=1")) + b"\n{}\n"
+    )
+    assert run(*ASKED, "--summary")[0] == 0
+    told = summary.read_text()
+    assert told.startswith("before\n## What came back\n\n1 results of 1 runs.\n")
+    assert "**4 cells are missing:**" in told
+    assert "- `sm120` x86\\_64: runner offline since 2026" in told.replace("x86_64", "x86\\_64")
+    assert "(3 cells)" in told
+    assert "1 lines or files were left out" in told
+
+
+def test_a_summary_outside_of_a_workflow_is_one_line_and_exit_2(
+    run: Run, plan: PlanOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del plan
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    code, _, err = run(*ASKED, "--summary")
+    assert (code, err.count("\n")) == (2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -184,9 +185,12 @@ def test_the_runners_of_a_target_are_one_runs_at_a_time_and_nobody_is_dropped() 
 
 
 def test_results_are_handed_on_whatever_became_of_the_job() -> None:
-    *_, last = document(FOLDER / SELF_HOSTED)["jobs"]["job"]["steps"]
-    assert last["if"] == "always()"
-    assert last["with"]["path"] == "results/*.jsonl"
+    *_, results, logs = document(FOLDER / SELF_HOSTED)["jobs"]["job"]["steps"]
+    assert results["if"] == logs["if"] == "always()"
+    assert results["with"]["path"] == "results/*.jsonl"
+    (taken,) = [s.content["with"] for s in steps() if "pattern" in s.content.get("with", {})]
+    assert fnmatch(results["with"]["name"], taken["pattern"])
+    assert not fnmatch(logs["with"]["name"], taken["pattern"])
 
 
 def test_artifacts_are_not_unpacked() -> None:
