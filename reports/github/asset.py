@@ -26,12 +26,12 @@ class File(NamedTuple):
 def look(send: Send, repository: Repository, tag: str, file: str) -> File:
     """Find the release and its file. Raises a MatrixError where there is no such release."""
     path = repository.path("releases", "tags", tag)
-    document = ask(send, "asset", Request(method="GET", path=path)).document or {}
-    upload = str(document.get("upload_url", "")).partition("{")[0]
-    for each in document.get("assets") or ():
+    answer = ask(send, "asset", Request(method="GET", path=path))
+    upload = answer.word("upload_url").partition("{")[0]
+    for each in answer.document.get("assets") or ():
         if isinstance(each, dict) and each.get("name") == file:
             url = str(each.get("browser_download_url") or "")
-            return File(upload, int(each["id"]), str(each.get("label") or ""), url)
+            return File(upload, int(each.get("id") or 0), str(each.get("label") or ""), url)
     return File(upload, 0, "", "")
 
 

@@ -6,6 +6,9 @@ from base64 import b64decode
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
+from matrix.errors import OutsideError
 from reports.github import pages
 from reports.github.outcome import Outcome
 from reports.github.posting import Branch
@@ -14,7 +17,8 @@ from reports.github.request import Answer, Repository, Request, Send
 
 _TRIES: Final = 3
 _MISSING: Final = 404
-_TAKEN: Final = (409, 422)
+_INVALID: Final = 422
+_TAKEN: Final = (409, _INVALID)
 
 
 class Tip(NamedTuple):
@@ -23,6 +27,25 @@ class Tip(NamedTuple):
     commit: str
     tree: str
     standing: pages.Standing
+
+
+class _Tree(msgspec.Struct):
+    sha: str
+
+
+class _Inner(msgspec.Struct):
+    tree: _Tree
+
+
+class _Commit(msgspec.Struct):
+    sha: str
+    commit: _Inner
+
+
+class _Found(msgspec.Struct):
+    """What is read of a branch as GitHub describes it."""
+
+    commit: _Commit
 
 
 NOTHING: Final = Tip("", "", pages.Standing())
@@ -35,9 +58,12 @@ def look(send: Send, repository: Repository, branch: str) -> Tip:
     if answer.status == _MISSING:
         # A repository that the token may not see answers so, too: the first write will tell.
         return NOTHING
-    document = _good(asked, answer).document or {}
-    commit = str(document["commit"]["sha"])
-    tree = str(document["commit"]["commit"]["tree"]["sha"])
+    try:
+        found = msgspec.json.decode(_good(asked, answer).content, type=_Found)
+    except msgspec.DecodeError as error:
+        words = f"GitHub answers to GET {asked.path} with something else than a branch ({error})"
+        raise OutsideError(words) from None
+    commit, tree = found.commit.sha, found.commit.commit.tree.sha
     asked = Request(method="GET", path=repository.path("contents", pages.STATE, ref=commit))
     answer = send(asked)
     if answer.status == _MISSING:
@@ -64,29 +90,18 @@ def settle(send: Send, posting: Branch, tip: Tip) -> Outcome:
 def commit(send: Send, posting: Branch, tip: Tip) -> None:
     """Add one commit that has `posting`'s files, and no longer those of the tip's standing. Raises ConflictError."""
     at = posting.repository.path
-    entry = {"mode": "100644", "type": "blob"}
-    tree: list[dict[str, Any]] = [
-        {"path": path, **entry, "content": content} for path, content in posting.files.items()
-    ]
-    gone = set(tip.standing.files) - set(posting.files)
-    tree += [{"path": path, **entry, "sha": None} for path in sorted(gone)]
-    body: dict[str, Any] = {"tree": tree}
-    if tip.tree:
-        body["base_tree"] = tip.tree
-    made = ask(send, "branch", Request(method="POST", path=at("git", "trees"), body=body)).document
     body = {
         "message": posting.message,
-        "tree": made["sha"],
+        "tree": _tree(send, posting, tip),
         "parents": [tip.commit] if tip.commit else [],
     }
-    made = ask(
-        send, "branch", Request(method="POST", path=at("git", "commits"), body=body)
-    ).document
+    request = Request(method="POST", path=at("git", "commits"), body=body)
+    made = ask(send, "branch", request).word("sha")
     if tip.commit:
         path = at("git", "refs", "heads") + f"/{quote(posting.branch)}"
-        request = Request(method="PATCH", path=path, body={"sha": made["sha"], "force": False})
+        request = Request(method="PATCH", path=path, body={"sha": made, "force": False})
     else:
-        body = {"ref": f"refs/heads/{posting.branch}", "sha": made["sha"]}
+        body = {"ref": f"refs/heads/{posting.branch}", "sha": made}
         request = Request(method="POST", path=at("git", "refs"), body=body)
     answer = send(request)
     if answer.status in _TAKEN and "empty" not in answer.message.lower():
@@ -94,9 +109,28 @@ def commit(send: Send, posting: Branch, tip: Tip) -> None:
     _good(request, answer)
 
 
+def _tree(send: Send, posting: Branch, tip: Tip) -> str:
+    """Make the tree, without the files that are no longer made. Returns its name."""
+    entry = {"mode": "100644", "type": "blob"}
+    made = [{"path": path, **entry, "content": text} for path, text in posting.files.items()]
+    gone = sorted(set(tip.standing.files) - set(posting.files))
+    removed = [{"path": path, **entry, "sha": None} for path in gone]
+    for tree in ([*made, *removed], made):
+        body: dict[str, Any] = {"tree": tree} | ({"base_tree": tip.tree} if tip.tree else {})
+        request = Request(method="POST", path=posting.repository.path("git", "trees"), body=body)
+        answer = send(request)
+        # Somebody removed one by hand: then it cannot be removed again, and may stay.
+        if not (removed and answer.status == _INVALID):
+            break
+    return _good(request, answer).word("sha")
+
+
 def _standing(document: Any) -> pages.Standing:
     content = document.get("content") if isinstance(document, dict) else None
-    return pages.read(b64decode(content)) if isinstance(content, str) else pages.Standing()
+    try:
+        return pages.read(b64decode(content)) if isinstance(content, str) else pages.Standing()
+    except ValueError:
+        return pages.Standing()
 
 
 def _good(request: Request, answer: Answer) -> Answer:

@@ -113,8 +113,6 @@ class Client:
         except _WaitError as error:
             if error.answer is not None and limited(error.answer):
                 raise OutsideError(f"{error}; {self._when(error.answer)}") from None
-            if not request.again:
-                raise LostError(str(error)) from None
             raise OutsideError(str(error)) from None
 
     def _once(self, request: Request) -> Answer:

@@ -116,7 +116,7 @@ def _read(comment: Mapping[str, Any], name: str) -> Sticky | None:
     if not ended or words.get("name") != name:
         return None
     return Sticky(
-        id=int(comment["id"]),
+        id=int(comment.get("id") or 0),
         hash=words.get("hash", ""),
         at=words.get("at", ""),
         state=release(words.get("state", "")),

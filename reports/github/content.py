@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,9 +13,8 @@ from reports.github import difference
 from reports.github.change import WORDS, Change, counts
 from reports.github.posting import COMMENT, DESCRIPTION, FIELD
 from reports.github.required import Required
-from reports.github.state import Packed, fingerprint, squeeze
+from reports.github.state import Packed, fingerprint, squeeze, state_of
 from reports.markdown import escape, inert
-from reports.marks import GLYPHS
 from reports.text import plain
 
 _STEPS: Final = (difference.ALL, 100, 30, 10, 3, 0)
@@ -51,7 +49,7 @@ def identity(told: Told) -> str:
     """Fingerprint what is said, but not when, nor since when, nor where the rest of it is."""
     dated = msgspec.structs.replace(told.report, generated="")
     whole = markdown.render(dated, limit=10**9, headline=told.headline)
-    return fingerprint((whole, told.required.sentence, _failing(told.required, difference.ALL)))
+    return fingerprint((whole, told.required.sentence, _failing(told, difference.ALL)))
 
 
 def lead(told: Told, limit: int) -> str:
@@ -60,8 +58,8 @@ def lead(told: Told, limit: int) -> str:
     for most in _STEPS:
         parts = (
             f"**Required:** {escape(told.required.sentence)}.\n" if told.required.words else "",
-            _failing(told.required, most),
             _changed(told, most),
+            _failing(told, most),
         )
         text = "\n".join(part for part in parts if part)
         if len(text) <= limit:
@@ -103,7 +101,11 @@ def description(told: Told, limit: int = DESCRIPTION) -> str:
         for kind, number in counts(told.changes).items()
         if kind in ("regressed", "missing", "fixed")
     )
-    return plain(inert("; ".join(filter(None, (told.required.sentence, changed)))), limit=limit)
+    said = "; ".join(filter(None, (told.required.sentence, changed)))
+    room = limit
+    while len(safe := inert(plain(said, limit=room))) > limit:
+        room -= len(safe) - limit
+    return safe
 
 
 def _changed(told: Told, most: int) -> str:
@@ -114,21 +116,16 @@ def _changed(told: Told, most: int) -> str:
     return difference.render(told.report, told.changes, compared=told.compared, most=most)
 
 
-def _failing(required: Required, most: int) -> str:
+def _failing(told: Told, most: int) -> str:
     """List the required cells that do not work, and those of which it is not known."""
-    lines = []
-    for cell in (*required.failing, *required.unknown):
-        reason = f" {markdown.span(cell.reason)}" if cell.reason else ""
-        where = f"{cell.stack} on {cell.target}, {cell.machine}, {cell.environment}"
-        verdict = f"{GLYPHS[cell.verdict]} {cell.verdict}"
-        lines.append(f"- {verdict}{reason}: **{escape(cell.capability)}**, {markdown.span(where)}")
-    return _cut(lines, most)
-
-
-def _cut(lines: Sequence[str], most: int) -> str:
-    left = len(lines) - most
-    shown = [*lines[:most], *([f"- **Left out: {left} of {len(lines)}.**"] if left > 0 else [])]
-    return "\n".join(shown) + "\n" if shown else ""
+    required = told.required
+    parts = []
+    for what, cells in (("does not work", required.failing), ("is not known", required.unknown)):
+        if cells:
+            found = [Change("other", key, None, seen) for key, seen in state_of(cells).items()]
+            title = f"#### Required, and {what}: {len(cells)}"
+            parts.append(f"{title}\n\n{difference.listed(told.report, found, most)}\n")
+    return "\n".join(parts)
 
 
 def _word(text: str) -> str:

@@ -43,16 +43,22 @@ def render(report: Report, found: Sequence[Change], *, compared: str, most: int 
     told = ", ".join(f"{number} {WORDS[kind]}" for kind, number in counted.items())
     parts = [f"**{told}** {since}.\n"]
     for kind in KINDS:
-        lines = _lines(report, [change for change in found if change.kind == kind])
-        if not lines:
-            continue
-        shown = [f"- {line.text}" for line in lines[:most]]
-        left = lines[most:]
-        if left:
-            cells = sum(line.cells for line in left)
-            shown.append(f"- **Left out: {len(left)} lines ({cells} cells).**")
-        parts.append(_part(kind, counted[kind], "\n".join(shown)))
+        if kind in counted:
+            same = [change for change in found if change.kind == kind]
+            parts.append(_part(kind, counted[kind], listed(report, same, most)))
     return "\n".join(parts)
+
+
+def listed(report: Report, found: Sequence[Change], most: int) -> str:
+    """List changes in at most `most` lines, and how many lines and cells that leaves out."""
+    lines = _lines(report, found)
+    shown = [f"- {line.text}" for line in lines[:most]]
+    left = lines[most:]
+    if left:
+        cells = sum(line.cells for line in left)
+        number = "1 line" if len(left) == 1 else f"{len(left)} lines"
+        shown.append(f"- **Left out: {number} ({cells} {'cell' if cells == 1 else 'cells'}).**")
+    return "\n".join(shown)
 
 
 def _part(kind: Kind, number: int, text: str) -> str:

@@ -28,6 +28,8 @@ class Dry:
             return self._send(request)
         if "/branches/" in request.path:
             return Answer(status=404)
+        if "/releases/" in request.path:
+            return Answer(status=200, content=b'{"upload_url": "(upload_url of the release)"}')
         return Answer(status=200, content=b"[]")
 
 

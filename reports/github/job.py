@@ -39,14 +39,14 @@ def job(environment: Mapping[str, str]) -> Job:
     run = environment.get("GITHUB_RUN_ID", "")
     pulled = _PULL.match(environment.get("GITHUB_REF", ""))
     event = _event(environment.get("GITHUB_EVENT_PATH", ""))
-    pull = event.get("pull_request")
-    head = pull.get("head") if isinstance(pull, dict) else None
-    commit = head.get("sha") if isinstance(head, dict) else None
+    number = int(pulled[1]) if pulled else _held(event, "pull_request", "number")
+    # A run that another one set off (workflow_run) is of that one's commit.
+    commit = _held(event, "pull_request", "head", "sha") or _held(event, "workflow_run", "head_sha")
     summary = environment.get("GITHUB_STEP_SUMMARY", "")
     return Job(
         repository=repository(named) if named else None,
         commit=str(commit or environment.get("GITHUB_SHA", "")),
-        pull=int(pulled[1]) if pulled else None,
+        pull=number if isinstance(number, int) and number > 0 else None,
         api=environment.get("GITHUB_API_URL", "") or "https://api.github.com",
         server=server,
         link=f"{server}/{named}/actions/runs/{run}" if named and run.isdigit() else "",
@@ -60,6 +60,13 @@ def repository(text: str) -> Repository:
     if found is None or found[2] in (".", ".."):
         raise ConfigurationError(f"repository {text!r}: it is written owner/name")
     return Repository(owner=found[1], name=found[2])
+
+
+def _held(event: Any, *names: str) -> Any:
+    """Give what an event holds there; None where it has no such thing."""
+    for name in names:
+        event = event.get(name) if isinstance(event, dict) else None
+    return event
 
 
 def _event(path: str) -> dict[str, Any]:

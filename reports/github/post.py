@@ -133,7 +133,8 @@ def _before(there: dict[Kind, Any], failed: dict[Kind, MatrixError]) -> Before:
     return Before(
         branch=standing.state if standing else None,
         comment=sticky.state if isinstance(sticky, comment.Sticky) else None,
-        unread=bool({"branch", "comment"} & failed.keys()),
+        # A state that is too large for a comment's marker is not there.
+        unread=bool({"branch", "comment"} & failed.keys() or isinstance(sticky, comment.Sticky)),
     )
 
 

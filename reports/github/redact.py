@@ -21,7 +21,7 @@ _SECRET = re.compile(
 )
 _LOGIN = re.compile(r"(://)[^\s/@\"'<>]+:[^\s/@\"'<>]+(@)")
 _HEADER = re.compile(
-    r"(?i)\b(authorization\s*[:=]\s*|bearer\s+|x-api-key\s*[:=]\s*)[\w.~+/=-]{8,}(?:\s+[\w.~+/=-]{8,})?"
+    r"(?i)\b(authorization\s*[:=]\s*(?:\w+\s+)?|bearer\s+|x-api-key\s*[:=]\s*)[\w.~+/=-]{8,}"
 )
 _SHORTEST: Final = 6
 """Characters of a held secret below which it would be found in innocent words."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from matrix.errors import OutsideError
 from matrix.model import Model
 
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
@@ -52,6 +53,14 @@ class Answer(Model, frozen=True, kw_only=True):
             return msgspec.json.decode(self.content)
         except msgspec.DecodeError:
             return None
+
+    def word(self, name: str) -> str:
+        """Give a field that the API promises. Raises OutsideError where it is not there."""
+        document = self.document
+        found = document.get(name) if isinstance(document, dict) else None
+        if not isinstance(found, str):
+            raise OutsideError(f"GitHub answers without {name}, which its API promises")
+        return found
 
     @property
     def message(self) -> str:

@@ -40,7 +40,10 @@ class Required(NamedTuple):
         works = self.total - len(self.failing) - len(self.unknown)
         left = [
             f"{len(cells)} {what}"
-            for cells, what in ((self.failing, "do not"), (self.unknown, "not known"))
+            for cells, what in (
+                (self.failing, "does not" if len(self.failing) == 1 else "do not"),
+                (self.unknown, "not known"),
+            )
             if cells
         ]
         left += [f"no cell of {name}" for name in self.absent]

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from matrix.cell import Report
+from matrix.cell import Cell, Report
 from matrix.model import Model
 
 _LARGEST: Final = 4_000_000
@@ -53,11 +53,16 @@ class Packed(Model, frozen=True, kw_only=True):
 
 def state(report: Report) -> State:
     """Take of `report` what the next post is compared with."""
+    return state_of(report.cells)
+
+
+def state_of(cells: Iterable[Cell]) -> State:
+    """Take the same of some cells."""
     return {
         Key(c.stack, c.target, c.machine, c.environment, c.capability): Seen(
             c.verdict, c.reason, c.executed
         )
-        for c in report.cells
+        for c in cells
     }
 
 

@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tests.bench import auditing, jobs, planning, showing, starting, timing
+from tests.bench import auditing, jobs, planning, publishing, showing, starting, timing
 from tests.bench.figure import BenchError, Findings
 
-NAMES = ("start", "show", "plan", "jobs", "audit", "timer")
+NAMES = ("start", "show", "plan", "jobs", "audit", "publish", "timer")
 WIDTH = 110
 """Columns that the tables need; a narrower terminal breaks the lines itself."""
 
@@ -50,6 +50,7 @@ def main(
         "audit": partial(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels
         ),
+        "publish": partial(publishing.bench, rounds=rounds),
         "timer": partial(timing.bench, rounds=rounds),
     }
     console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, WIDTH))
