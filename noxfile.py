@@ -106,7 +106,8 @@ def github(session: nox.Session) -> None:
     quiet = ("--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--prefix", str(parts))
     session.run("python", "-c", *npm, *quiet, *FROM_NPM)
     session.env["NVFP4_MATRIX_NPM"] = str(parts)
-    session.run("pytest", "-m", "github", "tests/e2e/test_publish.py", *session.posargs)
+    asked = ("tests/e2e/test_publish.py", "tests/e2e/test_driving.py")
+    session.run("pytest", "-m", "github", *asked, *session.posargs)
 
 
 @nox.session
