@@ -16,9 +16,14 @@ from matrix.journal import LONGEST
 from matrix.returned import Given
 
 _MOST_FILES: Final = 20_000
-_MOST_BYTES: Final = 1 << 28
-"""Bytes of one file of results, unpacked: 256 MiB; a run of 10,000 checks has a tenth."""
-_MOST_TOTAL: Final = 1 << 32
+_MOST_BYTES: Final = 1 << 27
+"""Bytes of one file of results, unpacked: 128 MiB; a run of 10,000 checks has a fifth."""
+_MOST_TOTAL: Final = 1 << 31
+"""Bytes of all files together, unpacked."""
+_MOST_LINES: Final = 2_000_000
+"""Lines of all files together: what is no result takes time, too. 5,000 cells have a tenth."""
+_MOST_ZIPPED: Final = 1 << 28
+"""Bytes of a ZIP file as it is: its list of members is read whole."""
 _DEEPEST: Final = 4
 _FILE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.jsonl", re.ASCII)
 
@@ -46,7 +51,14 @@ class _Room:
     """What may still be read: a bound over all files together."""
 
     def __init__(self) -> None:
-        self.left = _MOST_TOTAL
+        self.bytes = _MOST_TOTAL
+        self.lines = _MOST_LINES
+
+    def take(self, line: bytes) -> bool:
+        """Count a line; say whether there was room for it."""
+        self.bytes -= len(line)
+        self.lines -= 1
+        return self.bytes >= 0 and self.lines >= 0
 
 
 def _files(folder: Path, complain: Complain) -> Iterator[Path]:
@@ -81,6 +93,9 @@ def _opened(path: Path) -> IO[bytes]:
 def _zipped(path: Path, room: _Room, complain: Complain) -> Iterator[Given]:
     """Yield the lines of a ZIP file's members, which are read where they are: no path in it is ever used."""
     try:
+        if path.stat(follow_symlinks=False).st_size > _MOST_ZIPPED:
+            complain(f"{path.name}: is larger than results can be, and left out")
+            return
         with _opened(path) as file, zipfile.ZipFile(file) as archive:
             for member in archive.infolist()[:_MOST_FILES]:
                 name = member.filename.rpartition("/")[2]
@@ -105,8 +120,7 @@ def _lines(
     whole = True
     while line := file.readline(LONGEST):
         read += len(line)
-        room.left -= len(line)
-        if read > _MOST_BYTES or room.left < 0:
+        if not room.take(line) or read > _MOST_BYTES:
             complain(f"{where}: is larger than results can be; the rest is left out")
             return
         begins, whole = whole, line.endswith(b"\n")

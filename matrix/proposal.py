@@ -37,6 +37,14 @@ def proposal(
     return tuple(found)
 
 
+def changed(before: StacksFile, now: StacksFile) -> tuple[str, ...]:
+    """Name the stacks by hand that are new, or pin otherwise than before; the order of pins counts, the first leads."""
+    known = {(stack.name, tuple(stack.pins.items())) for stack in before.written}
+    return tuple(
+        stack.name for stack in now.written if (stack.name, tuple(stack.pins.items())) not in known
+    )
+
+
 def _check(stack: WrittenStack, name: str, packages: Collection[str]) -> None:
     """Refuse what is no stack by hand."""
     if (fault := unfit_name(stack.name)) or "==" in stack.name or ";" in stack.name:

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from matrix.journal import decode
 from matrix.planned import PlanOutput, Spot, spots
 from matrix.proberun import ProbeRun
@@ -70,6 +72,8 @@ def take(
             place = _check_place(found, places)
             if isinstance(found, Result):
                 _check_cell(found, asked, results_only)
+            else:
+                found = _narrowed(found, asked, results_only)
             owner, lines = runs.setdefault(one.run, (place, {}))
             if owner != place:
                 raise ValueError("the run is of another place than this line")
@@ -135,6 +139,16 @@ def _check_place(found: Line, places: Collection[Place]) -> Place:
     if place not in places:
         raise ValueError("the plan has no such stack, target, machine and environment")
     return place
+
+
+def _narrowed(found: ProbeRun, asked: Collection[Spot], results_only: Collection[str]) -> ProbeRun:
+    """Return the opening of a run without what the plan does not ask for: its results are not taken, and not missed."""
+    planned = tuple(
+        check
+        for check in found.planned
+        if (*_place(found), check.capability) in asked or check.capability in results_only
+    )
+    return msgspec.structs.replace(found, planned=planned)
 
 
 def _check_cell(found: Result, asked: Collection[Spot], results_only: Collection[str]) -> None:

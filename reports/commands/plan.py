@@ -67,6 +67,13 @@ In a workflow (.github/workflows/run.yml), matrices of 256 jobs at most as outpu
     help="The stacks by hand of this file that are not ours, and no others: what a pull request proposes.",
 )
 @click.option(
+    "--changed-since",
+    "before",
+    type=_FILE,
+    metavar="FILE",
+    help="stacks.yaml as it was: the newest stack, and those by hand that are not so there.",
+)
+@click.option(
     "--runners",
     type=_FILE,
     metavar="FILE",
@@ -90,6 +97,7 @@ def plan(
     environments: tuple[Environment, ...],
     folder: Path | None,
     proposed: Path | None,
+    before: Path | None,
     runners: Path | None,
     elastic: tuple[str, ...],
     as_json: bool,
@@ -114,6 +122,8 @@ def plan(
     knowledge = Knowledge.load(theirs) if theirs else Knowledge.load()
     gpus = _gpus(knowledge, targets, machines)
     chosen = stacks or tuple(stack.name for stack in theirs) or (_newest(knowledge),)
+    if before is not None and not stacks:
+        chosen = (*chosen, *_changed(before, knowledge))
     report = knowledge.report(
         generated="",
         stacks=chosen,
@@ -124,7 +134,10 @@ def plan(
         executed=(ran := kept(folder)),
     )
     if not stacks and not theirs:
-        click.echo(f"planning {chosen[0]}, the newest stack; --stack chooses others", err=True)
+        more = "".join(f" and {name}" for name in chosen[1:])
+        click.echo(
+            f"planning {chosen[0]}, the newest stack{more}; --stack chooses others", err=True
+        )
     made = planned(report, controls={gpu.name for gpu in gpus if not gpu.fp4}, usual=ran.usual)
     handed, online = _attended(made, ran, runners, elastic)
     encoded = msgspec.json.encode(handed) + b"\n"
@@ -225,6 +238,18 @@ def _proposed(file: Path) -> tuple[WrittenStack, ...]:
     if not found:
         raise ConfigurationError(f"{file}: has no stack by hand that we have not")
     return found
+
+
+def _changed(file: Path, knowledge: Knowledge) -> tuple[str, ...]:
+    """Name the stacks that changed since a file; none where it is not there: a branch's first push has no before."""
+    from matrix.document import load  # noqa: PLC0415
+    from matrix.proposal import changed  # noqa: PLC0415
+    from matrix.stack import StacksFile  # noqa: PLC0415
+
+    if not file.exists():
+        click.echo(f"{file}: is not there, and nothing is held against it", err=True)
+        return ()
+    return changed(load(file, StacksFile), knowledge.configuration.stacks)
 
 
 def _newest(knowledge: Knowledge) -> str:

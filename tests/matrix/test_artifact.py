@@ -116,6 +116,23 @@ def test_all_files_together_have_a_bound(tmp_path: Path, monkeypatch: pytest.Mon
     assert (len(found), len(complaints)) == (2, 2)
 
 
+def test_lines_have_a_bound_whatever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "_MOST_LINES", 3)
+    zipped(tmp_path / "a.zip", {"one.jsonl": b"\n" * 1000 + b"1\n", "two.jsonl": b"1\n"})
+    found, complaints = read(tmp_path)
+    assert (found, len(complaints)) == ([], 2)
+
+
+def test_a_zip_file_too_large_to_list_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "_MOST_ZIPPED", 10)
+    zipped(tmp_path / "a.zip", {"one.jsonl": b"1\n"})
+    assert read(tmp_path) == ([], ["a.zip: is larger than results can be, and left out"])
+
+
 def test_of_a_line_that_is_too_long_only_the_beginning_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from matrix.errors import ConfigurationError
 from matrix.knowledge import Knowledge
-from matrix.proposal import LARGEST, proposal
-from matrix.stack import WrittenStack
+from matrix.proposal import LARGEST, changed, proposal
+from matrix.stack import StacksFile, WrittenStack
 
 OURS = (WrittenStack(name="mine", pins={"vllm": "0.33.0"}, note="ours"),)
 PACKAGES = ("vllm", "torch")
@@ -73,3 +73,15 @@ def test_a_proposed_stack_stands_for_ours_of_its_name() -> None:
     theirs = Knowledge.load([WrittenStack(name=name, pins={"vllm": "0.32.0"})])
     assert [stack.pins for stack in theirs.stacks if stack.name == name] == [{"vllm": "0.32.0"}]
     assert len(theirs.stacks) == len(ours.stacks)
+
+
+def test_a_stack_that_pins_otherwise_has_changed_and_one_with_another_note_has_not() -> None:
+    def file(*stacks: WrittenStack) -> StacksFile:
+        return StacksFile(as_released=(), written=stacks)
+
+    noted = WrittenStack(name="mine", pins={"vllm": "0.33.0"}, note="other")
+    other = WrittenStack(name="mine", pins={"vllm": "0.32.0"})
+    new = WrittenStack(name="new", pins={"vllm": "0.33.0"})
+    assert changed(file(*OURS), file(noted)) == ()
+    assert changed(file(*OURS), file(other, new)) == ("mine", "new")
+    assert changed(file(*OURS, new), file(*OURS)) == ()

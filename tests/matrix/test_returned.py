@@ -88,6 +88,16 @@ def test_what_is_no_result_is_refused(line: bytes) -> None:
     assert (taken.runs, len(taken.refused)) == ({}, 1)
 
 
+def test_what_a_run_planned_beyond_the_plan_is_neither_taken_nor_missed() -> None:
+    opened = opening("m=1")
+    serve = msgspec.structs.replace(opened.planned[0], capability="serve")
+    other = msgspec.structs.replace(opened.planned[0], capability="kv-cache")
+    more = msgspec.structs.replace(opened, planned=(*opened.planned, other, serve))
+    ((kept,),) = take(given(more), outline(), now=NOW, results_only=("serve",)).runs.values()
+    assert isinstance(kept, ProbeRun)
+    assert [check.capability for check in kept.planned] == ["gemm", "serve"]
+
+
 def test_a_run_is_of_one_place() -> None:
     lines = given(result("m=1"), result("m=1", environment="devel"))
     taken = take(lines, outline(), now=NOW)

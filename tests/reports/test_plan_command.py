@@ -408,3 +408,33 @@ def test_without_a_list_of_runners_every_job_is_sent(run: Run, tmp_path: Path) -
     (tmp_path / "unknown.json").write_text("null")
     asked = run("--json", "--runners", str(tmp_path / "unknown.json"))
     assert asked == run("--json")
+
+
+def test_stacks_that_a_push_changed_are_planned_beside_the_newest(
+    real: Run, tmp_path: Path
+) -> None:
+    """Of the files that the program comes with; before the push they held no stack by hand."""
+    before = tmp_path / "stacks.yaml"
+    before.write_text("as_released: []\n")
+    named = [stack.name for stack in Configuration().stacks.written]
+    told = real("--json", "--target", "sm121", "--changed-since", str(before))
+    newest = Knowledge.load().stacks[0].name
+    made = plan(told)
+    everything = {each["stack"] for each in (*made["include"], *made["pruned"])}
+    assert everything == {newest, *named}
+    missing = real("--json", "--target", "sm121", "--changed-since", str(tmp_path / "none"))
+    assert {each["stack"] for each in plan(missing)["include"]} == {newest}
+    assert "nothing is held against it" in missing.err
+
+
+def test_what_a_pull_request_proposes_is_planned_and_nothing_else(
+    real: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "stacks.yaml"
+    file.write_text("as_released: []\nwritten: [{name: theirs, pins: {vllm: 0.33.0}}]\n")
+    made = plan(real("--json", "--target", "sm121", "--proposed", str(file)))
+    assert {each["stack"] for each in made["include"]} == {"theirs"}
+    file.write_text("as_released: []\n")
+    told = real("--proposed", str(file))
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "has no stack by hand that we have not" in told.err

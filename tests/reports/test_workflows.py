@@ -119,9 +119,17 @@ def test_no_checkout_leaves_its_token_behind_or_takes_a_pull_request() -> None:
     assert found
     for step in found:
         assert step["with"]["persist-credentials"] == "false"
-        assert step["with"].get("ref", "results") == "results"
+        assert step["with"].get("ref", "results") in ("results", "${{ inputs.before }}")
         assert "repository" not in step["with"]
         assert "allow-unsafe-pr-checkout" not in step["with"]
+
+
+def test_the_commit_before_is_read_after_a_push_alone() -> None:
+    """Its stacks are data, as ours are; only who can push to the branch made it."""
+    given = {path.name: path.read_text("utf-8").count("before: ${{") for path in FILES}
+    assert {name for name, count in given.items() if count} == {"matrix.yml"}
+    assert "github.event.before" in (FOLDER / "matrix.yml").read_text("utf-8")
+    assert "pull_request_target" not in document(FOLDER / "matrix.yml")["on"]
 
 
 def test_nothing_is_granted_to_a_whole_workflow_and_every_job_says_what_it_needs() -> None:
