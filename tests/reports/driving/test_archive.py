@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from matrix.errors import OutsideError
 from reports.driving import archive as archiving
 from reports.driving import connection
 from reports.driving.archive import archive
+from reports.github.pages import Standing
 from reports.github.request import Answer, Request
 from tests.reports.driving.conftest import Command
 from tests.reports.driving.github import REPOSITORY, GitHub, found
@@ -24,6 +27,7 @@ class Branch:
         self.made: dict[str, str] = {}
         self.commits = 0
         self.quicker = 0
+        self.standing: Standing | None = None
 
     def send(self, request: Request) -> Answer:  # noqa: PLR0911 - one arm a request
         path = request.path.removeprefix("/repos/me/rigs")
@@ -34,6 +38,8 @@ class Branch:
                     return Answer(status=404)
                 tip = {"sha": f"c{self.commits}", "commit": {"tree": {"sha": "t"}}}
                 return found({"commit": tip})
+            case "GET", "/contents/state.json" if self.standing is not None:
+                return found({"content": b64encode(msgspec.json.encode(self.standing)).decode()})
             case "GET", "/git/trees/t":
                 held = self.files or {}
                 tree = [
@@ -61,6 +67,15 @@ def test_results_are_added_to_those_that_are_there() -> None:
     assert archive(branch.send, REPOSITORY, "results", {"a.jsonl": "1\n"}) == 1
     assert archive(branch.send, REPOSITORY, "results", {"b.jsonl": "2\n"}) == 1
     assert branch.files == {"results/a.jsonl": "1\n", "results/b.jsonl": "2\n"}
+
+
+def test_page_and_badges_on_the_same_branch_stay() -> None:
+    """They are named in what stands there, and a commit that knew of it would take them for gone."""
+    branch = Branch()
+    branch.files = {"index.html": "<html>"}
+    branch.standing = Standing(files=("index.html",))
+    archive(branch.send, REPOSITORY, "results", {"a.jsonl": "1\n"})
+    assert branch.files == {"index.html": "<html>", "results/a.jsonl": "1\n"}
 
 
 def test_the_same_again_makes_no_commit() -> None:
