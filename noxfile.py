@@ -84,7 +84,9 @@ def installs(session: nox.Session) -> None:
 def images(session: nox.Session) -> None:
     """Build real images: needs a Docker engine (`.ci/engine nox -s images` starts one), and as root debootstrap for the base."""
     install(session, "tests")
-    session.run("pytest", "-m", "docker", *(session.posargs or ["tests/e2e"]))
+    # The page's tests have the browser of another session.
+    where = session.posargs or ["tests/e2e", "--ignore=tests/e2e/test_page.py"]
+    session.run("pytest", "-m", "docker", *where)
 
 
 @nox.session
@@ -162,7 +164,7 @@ def select(session: nox.Session) -> None:
 
 @nox.session
 def probe(session: nox.Session) -> None:
-    """Run the suite in an installed stack: `nox -s probe -- --here --python /path/to/venv`."""
+    """Run the suite: `nox -s probe -- vllm==0.33.0 --base ubuntu@sha256:…`, or `-- --here --python /path/to/venv`."""
     install(session)
     session.run("nvfp4-matrix", "probe", *(session.posargs or ["--help"]))
 

@@ -71,11 +71,8 @@ def go_on(request: Request, run: str, folder: Path) -> Request:
     opening, results = finished(file)
     if opening is None:
         raise ConfigurationError(f"--resume {run}: {file} does not begin as a probe run")
-    was = (opening.stack, opening.target, opening.machine, opening.environment, opening.subject)
-    now = (request.stack, request.target, request.machine, request.environment, request.subject)
-    for name, before, after in zip(
-        ("stack", "target", "machine", "environment", "subject"), was, now, strict=True
-    ):
+    for name in ("stack", "target", "machine", "environment", "subject", "image"):
+        before, after = getattr(opening, name), getattr(request, name)
         if before != after:
             raise ConfigurationError(
                 f"--resume {run}: its {name} was {before}, and here it is {after}"

@@ -11,20 +11,24 @@ import msgspec
 
 from images.alone import alone
 from images.context import context, proxies
-from images.engine import BuildFailure, Engine, Image
+from images.engine import BuildFailure, Engine, Image, Wanted
 from images.failure import Transcript, failed
 from images.recipe import MARK, Recipe, dockerfile, fingerprint, labels, tag
 from images.reference import Reference
-from matrix.errors import ConfigurationError, MatrixError, NotFoundError, OutsideError
+from matrix.errors import ConfigurationError, EngineError, MatrixError, NotFoundError, OutsideError
 from matrix.evidence.pipconfig import PipConfig
 from matrix.image import ImageReport
 from matrix.knowledge import Knowledge
+from matrix.vocabulary import Machine
 from matrix.wholefile import write
 
 FOLDER: Final = Path(__file__).parent / "kept"
 """Where locks lie, to be committed, and beside them a folder for each image, ignored by git."""
 
 _REPORT: Final = "report.json"
+_TRIED: Final = 60.0
+"""Seconds for `uname` in a base of another machine."""
+
 _LARGEST_BUNDLE: Final = 8 << 20
 
 
@@ -128,8 +132,9 @@ def _built(
     base = engine.base(made.base, tell)
     if base.machine != made.machine:
         raise ConfigurationError(
-            f"--base {made.base}: is for {base.machine}, and the engine here builds for {made.machine}"
+            f"--base {made.base}: is for {base.machine}, and the image is to be for {made.machine}"
         )
+    _check_runs(engine, base, made.machine)
     bundle = read_bundle(config.connection.ca_bundle)
     write(folder / "Dockerfile", dockerfile(made).encode())
     write(folder / "lock.txt", ("\n".join(made.lock) + "\n").encode())
@@ -170,6 +175,22 @@ def _built(
     return there
 
 
+def _check_runs(engine: Engine, base: Image, machine: Machine) -> None:
+    """Raise ConfigurationError where the engine is of another machine than the image, and emulates none of those."""
+    if machine == engine.machine:
+        return
+    try:
+        with engine.container(Wanted(image=base.id, command=("uname", "-m"))) as tried:
+            _, said = tried.run(_TRIED)
+    except EngineError:
+        said = ""
+    if said.strip() != machine:
+        raise ConfigurationError(
+            f"--machine {machine}: the Docker engine here is {engine.machine} and runs nothing else: build it on a "
+            "machine of that kind, or install qemu-user-static where the engine runs"
+        )
+
+
 def _there(order: Order, engine: Engine) -> Image | None:
     """Return the engine's image of the tag, if it is the one: a tag is cut short, and anyone can set one."""
     there = engine.image(tag(order.recipe))
@@ -182,7 +203,11 @@ def _fetched(order: Order, engine: Engine, tell: Callable[[str], None]) -> Image
         return None
     tell(f"looking for it at {order.source}")
     try:
-        engine.fetch(order.source, tag(order.recipe), tell)
+        pulled = engine.fetch(order.source, tell)
+        if pulled.labels.get(MARK) == fingerprint(order.recipe):
+            engine.name(pulled, tag(order.recipe))
+        else:
+            tell("that is another image; building it")
     except NotFoundError:
         tell("it is not there; building it")
     except MatrixError as error:

@@ -66,7 +66,7 @@ class Contained:
 def file_in(archive: Iterable[bytes], path: str) -> Generator[bytes]:
     """Yield the bytes of the one file in a tar that comes in chunks. Raises BrokenWheelError for anything else."""
     try:
-        with tarfile.open(fileobj=io.BufferedReader(_Stream(archive), _STEP), mode="r|") as opened:
+        with opened_tar(archive) as opened:
             entry = opened.next()
             held = opened.extractfile(entry) if entry is not None and entry.isreg() else None
             if held is None:
@@ -74,6 +74,11 @@ def file_in(archive: Iterable[bytes], path: str) -> Generator[bytes]:
             yield from _pieces(held)
     except tarfile.TarError as error:
         raise BrokenWheelError(f"{path}: came damaged out of the image ({error})") from error
+
+
+def opened_tar(archive: Iterable[bytes]) -> tarfile.TarFile:
+    """Open a tar that comes in chunks, to be read from front to back."""
+    return tarfile.open(fileobj=io.BufferedReader(_Stream(archive), _STEP), mode="r|")
 
 
 def _pieces(held: IO[bytes]) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from images import builder, locks, sources, wheelhouse
 from images.engine import Wanted
 from images.git import Repository
 from images.recipe import requirements
-from images.sources import Commit
+from images.sources import Commit, told
 from images.wheelhouse import Built, Job, Workshop
 from matrix.archlist import Chosen, chosen
 from matrix.cmakefile import rules
@@ -42,17 +42,21 @@ class Asked(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A stack with a version for each pin, and the wheels of those that were built."""
+    """A stack with a version for each pin, and the wheels of those that were built.
+
+    `served`: the targets that each is promised for, by package.
+    """
 
     named: NamedStack
     wheels: Mapping[str, Path]
     built: Mapping[str, Built]
+    served: Mapping[str, tuple[str, ...]]
     overrides: tuple[str, ...]
 
     @property
-    def served(self) -> dict[str, tuple[str, ...]]:
-        """The targets that each wheel was built for, by package."""
-        return {package: built.job.served for package, built in self.built.items()}
+    def told(self) -> dict[str, str]:
+        """The repository and the commits of each wheel, by package, in one line."""
+        return {package: told(built.job.source) for package, built in self.built.items()}
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -68,7 +72,9 @@ def settled(
     Raises what `sources.kept`, `lock.resolve` and `wheelhouse.make` raise.
     """
     if not named.sources:
-        return Settled(named, {}, {}, ())
+        if asked.arch_list:
+            raise ConfigurationError(f"--arch-list: nothing of {named.name} is built from source")
+        return Settled(named, {}, {}, {}, ())
     repositories = {p: configuration.upstream(p).repository for p in named.sources}
     found = sources.kept(
         named.name,
@@ -81,7 +87,7 @@ def settled(
     )
     cuda = _cuda(folder / "builders", shop, asked.python)
     bench = _Bench(named, asked, folder, shop, configuration, cuda)
-    pins, wheels, built, overrides = dict(named.pins), {}, {}, []
+    pins, wheels, built, served, overrides = dict(named.pins), {}, {}, {}, []
     for commit in found.sources:
         job, repository = _job(bench, commit)
         wheelhouse_folder = folder / "wheelhouse"
@@ -91,11 +97,11 @@ def settled(
         pins[commit.package] = made.version
         wheels[commit.package] = wheelhouse_folder / job.key / made.filename
         built[commit.package] = made
+        served[commit.package] = job.served
         if job.torch and "torch" not in pins:
             overrides.append(f"torch=={job.torch}")
-    return Settled(
-        dataclasses.replace(named, pins=pins), wheels, built, tuple(dict.fromkeys(overrides))
-    )
+    resolved = dataclasses.replace(named, pins=pins)
+    return Settled(resolved, wheels, built, served, tuple(dict.fromkeys(overrides)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,23 +160,29 @@ def _job(bench: _Bench, commit: Commit) -> tuple[Job, Repository]:
 
 
 def _arches(bench: _Bench, commit: Commit, repository: Repository) -> Chosen:
-    """Choose what machine code it is built for; nothing where the builder has no CUDA compiler."""
+    """Choose what machine code it is built for; nothing where the builder has no CUDA compiler.
+
+    A package whose wheel holds source alone is for every target: its kernels are compiled when they are needed.
+    """
+    package, targets = commit.package, tuple(bench.asked.targets)
+    known = bench.configuration.capabilities.packages
+    source = any(rule.package == package and rule.reader == "source" for rule in known)
     if not bench.cuda:
-        if bench.asked.arch_list:
+        if bench.configuration.upstream(package).nvcc or bench.asked.arch_list:
             raise ConfigurationError(
-                "--arch-list: the builder has no nvcc; name an image that has it by --builder"
+                f"{package}: the builder has no nvcc; name an image that has it by --builder"
             )
-        return Chosen((), (), ())
+        return Chosen((), (), targets if source else ())
     read = rules(
         repository.text(commit.merged, "CMakeLists.txt"),
         repository.text(commit.merged, "cmake/utils.cmake"),
     )
-    made = chosen(read, bench.cuda, bench.asked.targets, bench.asked.arch_list)
-    missing = [target.name for target in bench.asked.targets if target not in made.served]
-    if missing:
-        bench.shop.tell(
-            f"{commit.package}: with CUDA {bench.cuda} no FP4 kernels for {', '.join(missing)}"
-        )
+    made = chosen(read, bench.cuda, targets, bench.asked.arch_list)
+    if source:
+        return made._replace(served=targets)
+    if missing := [target.name for target in targets if target not in made.served]:
+        told = f"{package}: with CUDA {bench.cuda} no FP4 kernels for {', '.join(missing)}"
+        bench.shop.tell(told)
     return made
 
 

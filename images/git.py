@@ -1,50 +1,33 @@
-"""The `git` program, and the only place that runs it: commits are found, merged and laid out as plain files.
-
-What comes from a repository is never run and never obeyed: no hooks, no filters, no helper of its submodules; only
-https and ssh are spoken, and a folder is read where the user named one.
-"""
+"""Repositories of others: commits are found, brought here, merged, and laid out as plain files."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
+from images.alone import alone
+from images.gitprogram import complaint, run, shown
 from matrix.document import nearest
 from matrix.errors import ConfigurationError, NotFoundError, OutsideError, ToolError
 from matrix.pin import is_ref
 
-_URL: Final = re.compile(r"(?:https|ssh)://[A-Za-z0-9@:._~%/+-]+", re.ASCII)
+_URL: Final = re.compile(
+    r"(?:https://|ssh://(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?)[A-Za-z0-9][A-Za-z0-9:._~%/+-]*", re.ASCII
+)
+"""Without a login: it would stand in a lock; git asks its own helpers for one."""
 _SCP: Final = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/+-]+", re.ASCII
 )
 _SHA: Final = re.compile(r"[0-9a-f]{7,64}", re.ASCII)
+_USAGE: Final = 129
+"""What git ends with where it does not know an option."""
+
 _FULL: Final = 40
 """Hex digits of a whole commit."""
-
-_SAFE: Final = (
-    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.attributesFile="),
-    *("-c", "protocol.allow=never", "-c", "protocol.https.allow=always"),
-    *("-c", "protocol.ssh.allow=always", "-c", "submodule.recurse=false"),
-    *("-c", "fetch.recurseSubmodules=false", "-c", "gc.auto=0", "-c", "advice.detachedHead=false"),
-)
-_FIXED: Final = {
-    "GIT_AUTHOR_NAME": "nvfp4-matrix",
-    "GIT_AUTHOR_EMAIL": "nvfp4-matrix@localhost",
-    "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
-    "GIT_COMMITTER_NAME": "nvfp4-matrix",
-    "GIT_COMMITTER_EMAIL": "nvfp4-matrix@localhost",
-    "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
-}
-"""Who merges and when, so that the same commits merge into the same commit."""
-
-_MINUTES: Final = 60
-_KEPT: Final = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND", "GIT_ASKPASS")
 
 
 class Submodule(NamedTuple):
@@ -61,13 +44,13 @@ class Repository:
     def __init__(self, url: str, folder: Path) -> None:
         """Take a URL or an absolute folder. Raises ConfigurationError for what is neither."""
         self.url = url
-        self._local = Path(url).is_absolute()
-        if not self._local and not (_URL.fullmatch(url) or _SCP.fullmatch(url)):
+        self.local = Path(url).is_absolute()
+        if not self.local and not (_URL.fullmatch(url) or _SCP.fullmatch(url)):
             raise ConfigurationError(
-                f"{_shown(url)!r}: is no repository: name https://…, ssh://…, user@host:path or an absolute folder"
+                f"{shown(url)!r}: is no repository: name https://… without a login, ssh://…, user@host:path or an absolute folder"
             )
-        if self._local and not Path(url).is_dir():
-            raise ConfigurationError(f"{_shown(url)}: no such folder with a git repository")
+        if self.local and not Path(url).is_dir():
+            raise ConfigurationError(f"{shown(url)}: no such folder with a git repository")
         self.folder = folder
         self._folder = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:20]}.git"
 
@@ -77,7 +60,7 @@ class Repository:
         Raises NotFoundError with the nearest names where there is none.
         """
         if not is_ref(ref):
-            raise ConfigurationError(f"{_shown(ref)!r}: is no name of a branch, tag or commit")
+            raise ConfigurationError(f"{shown(ref)!r}: is no name of a branch, tag or commit")
         names = self._names()
         for name in (f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", ref):
             if name in names:
@@ -93,7 +76,7 @@ class Repository:
         ]
         known = [name for name in known if not name.endswith("^{}")]
         raise NotFoundError(
-            f"{_shown(self.url)} has no branch, tag or commit {ref!r}{nearest(ref, known[-2000:])[:200]}"
+            f"{shown(self.url)} has no branch, tag or commit {ref!r}{nearest(ref, known[-2000:])[:200]}"
         )
 
     def pull(self, number: int) -> str:
@@ -101,7 +84,7 @@ class Repository:
         name = f"refs/pull/{number}/head"
         found = self._names(name).get(name)
         if found is None:
-            raise NotFoundError(f"{_shown(self.url)} has no pull request #{number}")
+            raise NotFoundError(f"{shown(self.url)} has no pull request #{number}")
         self._fetch(name)
         return found
 
@@ -114,6 +97,11 @@ class Repository:
         for commit in commits:
             if not self.has(commit):
                 self._fetch(commit)
+
+    def only(self, commit: str) -> None:
+        """Bring one commit without its history, where it is not here."""
+        if not self.has(commit):
+            self._fetched(commit, "--depth=1", "--no-tags")
 
     def text(self, commit: str, path: str) -> str:
         """Return a file of a commit, "" where it has none of that name."""
@@ -135,12 +123,14 @@ class Repository:
             if done.returncode == 1:
                 told = ", ".join(dict.fromkeys(files[:8])) + (" …" if len(files) > 8 else "")  # noqa: PLR2004 - of a line
                 raise ConfigurationError(
-                    f"{_shown(self.url)}: #{number} conflicts with {commit[:12]} in {told}; choose a commit that it "
+                    f"{shown(self.url)}: #{number} conflicts with {commit[:12]} in {told}; choose a commit that it "
                     "applies to, or leave it out"
                 )
+            if done.returncode == _USAGE:
+                raise ToolError("git is too old to merge pull requests: 2.38 or newer is needed")
             if done.returncode:
                 raise ToolError(
-                    f"git cannot merge #{number} of {_shown(self.url)}: {_told(done.stderr)}"
+                    f"git cannot merge #{number} of {shown(self.url)}: {complaint(done.stderr)}"
                 )
             parents = ("-p", commit, "-p", head)
             commit = self._git("commit-tree", tree, *parents, "-m", f"Merge #{number}").strip()
@@ -176,10 +166,11 @@ class Repository:
             for line in listed
             if line.startswith("160000 ")
         }
-        if not commits or not (folder / ".gitmodules").is_file():
+        stated = folder / ".gitmodules"
+        if not commits or stated.is_symlink() or not stated.is_file():
             return
-        stated = self._git("config", "--file", str(folder / ".gitmodules"), "--null", "--list")
-        entries = dict(line.split("\n", 1) for line in stated.split("\0") if "\n" in line)
+        told = self._git("config", "--file", str(stated), "--null", "--list")
+        entries = dict(line.split("\n", 1) for line in told.split("\0") if "\n" in line)
         for name, path in entries.items():
             if name.endswith(".path") and path in commits:
                 url = entries.get(f"{name.removesuffix('.path')}.url", "")
@@ -225,16 +216,21 @@ class Repository:
 
     def _fetch(self, wanted: str) -> None:
         """Bring a name or whole commit with its history, or every branch where it is ""."""
-        specs = (f"+{wanted}",) if wanted else ("+refs/heads/*:refs/heads/*",)
         # History without contents: those are brought as files are laid out or merged.
         more = ("--filter=blob:none", "--tags", "--force")
-        self._git("fetch", "--quiet", *more, "--end-of-options", self.url, *specs, asks=True)
+        self._fetched(f"+{wanted}" if wanted else "+refs/heads/*:refs/heads/*", *more)
+
+    def _fetched(self, spec: str, *more: str) -> None:
+        with alone(
+            self._folder.with_suffix(".fetching"), lambda _: None
+        ):  # names are locked while they are set
+            self._git("fetch", "--quiet", *more, "--end-of-options", self.url, spec, asks=True)
 
     def _parsed(self, commit: str, ref: str) -> str:
         found = self._perhaps("rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")
         if found is None:
             raise NotFoundError(
-                f"{_shown(self.url)} has no branch, tag or commit {ref!r}; known commits are whole or 7 digits and more"
+                f"{shown(self.url)} has no branch, tag or commit {ref!r}; known commits are whole or 7 digits and more"
             )
         return found.strip()
 
@@ -248,7 +244,7 @@ class Repository:
         """Return what git printed. Raises OutsideError where it fails."""
         done = self._run(*arguments, asks=asks, told=told, more=more)
         if done.returncode:
-            raise OutsideError(f"git: {_shown(self.url)}: {_told(done.stderr)}")
+            raise OutsideError(f"git: {shown(self.url)}: {complaint(done.stderr)}")
         return done.stdout
 
     def _perhaps(self, *arguments: str) -> str | None:
@@ -266,14 +262,14 @@ class Repository:
         """Run git on the copy. `asks`: the repository is asked, with the user's own settings (proxy, login)."""
         self._made()
         whole = (f"--git-dir={self._folder}", *arguments)
-        return _ran(whole, local=self._local, asks=asks, told=told, more=more or {})
+        return run(whole, local=self.local, asks=asks, told=told, more=more or {})
 
     def _made(self) -> None:
         """Make the bare copy; what it lacks it may ask the repository for."""
         if (self._folder / "HEAD").is_file():
             return
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        done = _ran(("init", "--quiet", "--bare", "--template=", "--", str(self._folder)))
+        done = run(("init", "--quiet", "--bare", "--template=", "--", str(self._folder)))
         for name, value in (
             ("remote.origin.url", self.url),
             ("remote.origin.promisor", "true"),
@@ -283,67 +279,7 @@ class Repository:
             done = (
                 done
                 if done.returncode
-                else _ran((f"--git-dir={self._folder}", "config", name, value))
+                else run((f"--git-dir={self._folder}", "config", name, value))
             )
         if done.returncode:
-            raise OutsideError(f"git: {self._folder}: {_told(done.stderr)}")
-
-
-def _ran(
-    arguments: tuple[str, ...],
-    *,
-    local: bool = False,
-    asks: bool = False,
-    told: str = "",
-    more: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run git with nothing of the surroundings that could change what it does, and nobody to be asked.
-
-    What it does with files it does without the user's settings, which may name filters to be run on them.
-    """
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in _KEPT
-    }
-    mine = {**_FIXED, "GIT_TERMINAL_PROMPT": "0", "GIT_ATTR_NOSYSTEM": "1", "LC_ALL": "C"}
-    if not asks:
-        mine |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    allowed = ("-c", "protocol.file.allow=always") if local else ()
-    try:
-        return subprocess.run(  # noqa: S603 - git, with what was matched whole against a pattern
-            ["git", *_SAFE, *allowed, *arguments],  # noqa: S607 - the user's own
-            env={**inherited, **mine, **(more or {})},
-            input=told,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-            timeout=_MINUTES * 60,
-        )
-    except FileNotFoundError as error:
-        raise ToolError("git is not installed; a commit needs it") from error
-    except subprocess.TimeoutExpired as error:
-        raise OutsideError(f"git gave no answer within {_MINUTES} minutes") from error
-
-
-def _told(said: str) -> str:
-    """Return the first thing that git calls an error, without logins."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = (
-        [line for line in lines if line.startswith(("fatal:", "error:"))]
-        or lines
-        or ["it said nothing"]
-    )
-    return re.sub(r"://[^/@\s]*@", "://", told[0])[:300]
-
-
-def _shown(url: str) -> str:
-    """Return a URL without its login, cut short."""
-    parts = urlsplit(url) if "://" in url else None
-    clean = (
-        url.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1)
-        if parts and "@" in parts.netloc
-        else url
-    )
-    return "".join(character for character in clean if character.isprintable())[:120]
+            raise OutsideError(f"git: {self._folder}: {complaint(done.stderr)}")

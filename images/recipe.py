@@ -37,6 +37,9 @@ MARK: Final = f"{NAME}.fingerprint"
 PIN: Final = f"{NAME}.pin."
 """What a pin's label begins with; the package follows, and the label's text is its version."""
 
+SOURCE: Final = f"{NAME}.source."
+"""What the label of a package begins with that was built from source; its text is the repository and its commits."""
+
 _BASE: Final = re.compile(
     r"(?:(?:[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?@)?"
     r"sha256:[0-9a-f]{64}",
@@ -54,8 +57,8 @@ class Recipe(Model, frozen=True, kw_only=True):
     """Everything that decides what is in an image, and nothing that does not.
 
     `lock`: a line for each package, with its hashes, in order. `pins`: the version of each by name. `cuda`:
-    "13.0", the CUDA whose compiler `devel` needs; "" in `slim`. `wheels`: the files that were built from source and
-    come from no index. Index, proxy, certificates are not here: the
+    "13.0", the CUDA whose compiler `devel` needs; "" in `slim`. `sources`: of each package that was built from source
+    and comes from no index, its repository and commits. Index, proxy, certificates are not here: the
     hashes say what is installed, wherever it comes from.
     """
 
@@ -67,7 +70,7 @@ class Recipe(Model, frozen=True, kw_only=True):
     lock: tuple[str, ...]
     pins: dict[str, str]
     cuda: str = ""
-    wheels: tuple[str, ...] = ()
+    sources: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
 def recipe(
@@ -78,7 +81,7 @@ def recipe(
     environment: Environment,
     python: str,
     base: str,
-    wheels: tuple[str, ...] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> Recipe:
     """Make a recipe of a resolved tree. Raises ConfigurationError for what must not stand in a Dockerfile."""
     check_base(base)
@@ -105,7 +108,7 @@ def recipe(
         lock=lines,
         pins=pins,
         cuda=cuda,
-        wheels=wheels,
+        sources=dict(sources or {}),
     )
 
 
@@ -177,7 +180,7 @@ def _rendered(made: Recipe, digits: str) -> str:
         mark=MARK,
         pin_label=PIN,
         pins=made.pins,
-        wheels=bool(made.wheels),
+        wheels=bool(made.sources),
         fingerprint=digits,
     )
 
@@ -204,6 +207,7 @@ def labels(made: Recipe) -> dict[str, str]:
         f"{NAME}.machine": made.machine,
         f"{NAME}.python": made.python,
     }
+    found |= {f"{SOURCE}{package}": text for package, text in made.sources.items()}
     if digest[0]:
         found["org.opencontainers.image.base.name"] = digest[0]
     return found

@@ -138,6 +138,12 @@ def version(tag: str, beyond: int, commit: str, tree: str) -> str:
     return f"{release}.dev{beyond}+g{commit[:9]}{more}"
 
 
+def told(source: Commit) -> str:
+    """Return a source in one line: `https://host/vllm@<commit> + #7@<commit>`."""
+    pulls = "".join(f" + #{pull.number}@{pull.commit}" for pull in source.pulls)
+    return f"{source.repository}@{source.commit}{pulls}"
+
+
 def _resolved(package: str, source: Source, repository: Repository) -> Commit:
     commit = repository.commit(source.ref)
     pulls = {number: repository.pull(number) for number in source.pulls}

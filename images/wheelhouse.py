@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
 import shutil
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Final, NamedTuple
@@ -18,6 +17,8 @@ import msgspec
 
 from images import builder
 from images.alone import alone
+from images.checkout import laid_out
+from images.contained import opened_tar
 from images.context import CA_BUNDLE, pip_conf, proxies, tarred
 from images.engine import BuildFailure, Engine, Wanted
 from images.failure import Transcript, failed, unbuilt
@@ -33,9 +34,8 @@ from matrix.wholefile import write
 
 _MANIFEST: Final = "wheel.json"
 _SOURCE: Final = "source"
+_WHEEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl", re.ASCII)
 _TAIL: Final = 1 << 20
-_DEEPEST: Final = 5
-"""Repositories inside repositories."""
 
 _CACHES: Final = {"/cache/ccache": f"{NAME}-ccache", "/cache/pip": f"{NAME}-pip"}
 """Volumes of the engine, by where they are in a builder."""
@@ -70,9 +70,9 @@ class Job(Model, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """20 hex digits over all of it, but not over what the commit was called when it was looked up."""
+        """20 hex digits over all of it, but not over what the commit was called, nor for whom it is built: the list says."""
         source = msgspec.structs.replace(self.source, ref="")
-        content = [_SCRIPT, msgspec.structs.replace(self, source=source)]
+        content = [_SCRIPT, msgspec.structs.replace(self, source=source, served=())]
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:20]
 
 
@@ -217,7 +217,7 @@ def _compiled(
             code = container.follow(hear)
         if code:
             raise unbuilt(job.source.package, _last_words(log), code, jobs, log)
-        name = _brought(b"".join(container.archive("/build/wheelhouse")), part)
+        name = _brought(container.archive("/build/wheelhouse"), part)
     shutil.copyfile(log, part / "build.log")
     return name, jobs
 
@@ -257,23 +257,11 @@ def _packed(job: Job, repository: Repository) -> Iterator[IO[bytes]]:
     """Yield a tar of the source with its submodules, each at the commit that the one above names."""
     with TemporaryDirectory(prefix="nvfp4-matrix-") as folder, TemporaryFile() as archive:
         root = Path(folder) / _SOURCE
-        _laid_out(repository, job.source.merged, root, 0)
+        laid_out(repository, job.source.merged, root)
         with tarfile.open(fileobj=archive, mode="w") as output:
             output.add(root, arcname=f"build/{_SOURCE}", filter=_plain)
         archive.seek(0)
         yield archive
-
-
-def _laid_out(repository: Repository, commit: str, place: Path, depth: int) -> None:
-    for inside in repository.laid_out(commit, place):
-        below = place / inside.path
-        if depth >= _DEEPEST or not below.resolve().is_relative_to(place.resolve()):
-            raise OutsideError(
-                f"{repository.url}: has a submodule at {inside.path!r}, too deep or outside"
-            )
-        other = Repository(inside.url, repository.folder)
-        other.have((inside.commit,))
-        _laid_out(other, inside.commit, below, depth + 1)
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -283,16 +271,20 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _brought(archive: bytes, part: Path) -> str:
+def _brought(archive: Iterable[bytes], part: Path) -> str:
     """Write the one wheel of a container's folder into `part`; return its name."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        wheels = [entry for entry in opened if entry.isreg() and entry.name.endswith(".whl")]
-        if len(wheels) != 1:
-            raise EngineError(f"the build made {len(wheels)} wheels, and one was wanted")
-        name = wheels[0].name.rpartition("/")[2]
-        content: IO[bytes] | None = opened.extractfile(wheels[0])
-        if content is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl", name):
-            raise EngineError(f"the build made {name[:80]!r}, which is no wheel's name")
-        with (part / name).open("wb") as output:
-            shutil.copyfileobj(content, output)
-    return name
+    names: list[str] = []
+    with opened_tar(archive) as opened:
+        for entry in opened:
+            name = entry.name.rpartition("/")[2]
+            content: IO[bytes] | None = opened.extractfile(entry) if entry.isreg() else None
+            if content is None or not name.endswith(".whl"):
+                continue
+            if not _WHEEL.fullmatch(name) or names:
+                raise EngineError(f"the build made {name[:80]!r}, and one wheel was wanted")
+            names.append(name)
+            with (part / name).open("wb") as output:
+                shutil.copyfileobj(content, output)
+    if not names:
+        raise EngineError("the build made no wheel")
+    return names[0]

@@ -35,7 +35,7 @@ class Watcher:
     """Tells of each line of a run on stderr as it comes, and sums up at the end on stdout.
 
     `before`, `opening`: results of an earlier attempt, which count as well, and what it planned. With `as_json`, stdout has each result as a line
-    of JSON, and nothing else.
+    of JSON, and nothing else. `earlier`: what other runs found and still holds; it is not told of, and counts at the end.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Watcher:
         as_json: bool = False,
     ) -> None:
         self.results = list(before)
+        self.earlier: list[Result] = []
         self.opening = opening
         self._json = as_json
         self._width = shutil.get_terminal_size((_WIDTH, 24)).columns
@@ -146,7 +147,8 @@ class Watcher:
     @property
     def exit_code(self) -> int:
         """1 where a check of what the stack chooses by itself did not work, or did not come back; else 0."""
-        required = [result for result in self._last() if "one-kernel" not in result.marks]
+        every = (*self._last(), *last_words(self.earlier))
+        required = [result for result in every if "one-kernel" not in result.marks]
         lost = self.opening is not None and any(missing(self.opening, self.results))
         return 1 if lost or any(result.status not in _GOOD for result in required) else 0
 

@@ -74,6 +74,10 @@ def image(
     pip_conf(config)  # what a container could not be told is told before anything is done
     with Engine.connect() as engine:
         cpu = _machine(knowledge, target, machine, engine.machine)
+        if named.sources and cpu != engine.machine:
+            raise ConfigurationError(
+                f"--machine {cpu}: {', '.join(named.sources)} is built from a commit, on a machine of that kind alone"
+            )
         folder = kept or work.FOLDER
         when = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         targets = [
@@ -118,7 +122,7 @@ def image(
             environment=environment,
             python=python,
             base=base,
-            wheels=tuple(sorted(each.name for each in sourced.wheels.values())),
+            sources=sourced.told,
         )
         short = recipe.fingerprint(made)[:20]
         order = work.Order(
@@ -222,10 +226,12 @@ def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     from matrix.stack import StacksFile  # noqa: PLC0415
 
     written = load(file, StacksFile).written if file else ()
-    try:
-        theirs = [by_hand(each) for each in written if each.pins]
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from error
+    theirs: list[NamedStack] = []
+    for one in written:
+        try:
+            theirs += [by_hand(one)] if one.pins else []
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{file}:{_line(file, one.name)}: {error}") from error
     every = (*theirs, *knowledge.stacks)
     for each in every:
         if each.name == name:
@@ -237,22 +243,26 @@ def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     )
 
 
+def _line(file: Path | None, name: str) -> int:
+    """Return the line of a stack in a file, 1 where its name is written in another way there."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file else []
+    return next((n for n, line in enumerate(lines, 1) if "name" in line and name in line), 1)
+
+
 def _machine(
     knowledge: Knowledge, target: str | None, asked: Machine | None, engine: Machine
 ) -> Machine:
-    """Settle for which CPU it is: the engine's. Raises ConfigurationError where another one is wanted."""
-    if asked and asked != engine:
-        raise ConfigurationError(
-            f"--machine {asked}: the Docker engine here is {engine}; build it on a machine of that kind"
-        )
+    """Settle for which CPU it is: what was asked for, else the engine's. Raises ConfigurationError for none of the target's."""
+    cpu = asked or engine
     if target is not None:
         gpu = knowledge.configuration.target(target)
-        if engine not in gpu.machines:
+        if cpu not in gpu.machines:
+            here = f"not with {cpu}" if asked else f"and the Docker engine here is {engine}"
             raise ConfigurationError(
-                f"{gpu.name} exists with {' and '.join(gpu.machines)} only, and the Docker engine here is "
-                f"{engine}: build it on such a machine"
+                f"{gpu.name} exists with {' and '.join(gpu.machines)} only, {here}: build it on such a machine, "
+                f"or try --machine {gpu.machines[0]} where the engine emulates it"
             )
-    return engine
+    return cpu
 
 
 def _resolved(asked: Ask, config: PipConfig, built: Mapping[str, Path]) -> Lock:

@@ -17,7 +17,7 @@ from images.engine import registry
 from images.engine.container import OWNER, Container, Wanted
 from images.engine.trouble import TROUBLE, answering, said, unreachable
 from images.owner import dead, owner
-from images.recipe import MARK
+from images.recipe import MARK, NAME
 from images.reference import Reference, at
 from matrix.errors import EngineError, NotFoundError
 from matrix.vocabulary import Machine
@@ -98,6 +98,12 @@ class Engine:
         cpu, created = _MACHINES.get(machine, machine), found.attrs["Created"]
         return Image(found.id, found.attrs["Size"], labels, cpu, created)
 
+    def stacks(self) -> tuple[Image, ...]:
+        """Return the images of ours that have a name, newest first."""
+        with answering():
+            ours = self._client.images.list(name=NAME, filters={"label": MARK})
+        return tuple(found for each in ours if (found := self.image(each.id)))
+
     def base(self, name: str, tell: Callable[[str], None]) -> Image:
         """Return a base by its digest; one that is not here is pulled.
 
@@ -118,11 +124,17 @@ class Engine:
         """Push an image, by its id; return "HOST/NAME@sha256:…". Raises EngineError for what is refused or cut off."""
         return registry.push(self._client, image, to, tell)
 
-    def fetch(self, source: Reference, name: str, tell: Callable[[str], None]) -> None:
-        """Pull an image and give it `name`, too. Raises NotFoundError where there is none, EngineError."""
+    def fetch(self, source: Reference, tell: Callable[[str], None]) -> Image:
+        """Pull an image. Raises NotFoundError where there is none, EngineError where the registry refuses."""
         registry.pull(self._client, str(source), source.host, tell)
+        if (pulled := self.image(str(source))) is None:
+            raise EngineError(f"{source} was pulled and is not there")
+        return pulled
+
+    def name(self, image: Image, name: str) -> None:
+        """Give an image a further name."""
         with answering():
-            self._client.images.get(str(source)).tag(name)
+            self._client.images.get(image.id).tag(name)
 
     def build(
         self,

@@ -142,12 +142,14 @@ def _heard(lines: Iterable[Mapping[str, Any]], to: Reference, tell: Callable[[st
     """Follow a push to its end and return the digest."""
     digest, again = "", True
     sent: dict[str, tuple[int, int]] = {}
-    last = time.monotonic()
+    last, before = time.monotonic(), ""
     for line in lines:
         if failure := line.get("error"):
             raise _Refused(failure, again=again)
         status, layer = line.get("status", ""), line.get("id", "")
-        again = again and not status.startswith(_RETRYING)
+        if again and status.startswith(_RETRYING):
+            again = False
+            tell(f"pushing to {to}: a layer was cut off, and the engine sends it again")
         detail = line.get("progressDetail") or {}
         if status == "Pushing" and "total" in detail:
             sent[layer] = (min(detail["current"], detail["total"]), detail["total"])
@@ -157,7 +159,9 @@ def _heard(lines: Iterable[Mapping[str, Any]], to: Reference, tell: Callable[[st
         if sent and time.monotonic() - last > _TOLD:
             last = time.monotonic()
             done, whole = (sum(column) / 1e9 for column in zip(*sent.values(), strict=True))
-            tell(f"pushing to {to}: {done:.1f} of {whole:.1f} GB")
+            if (told := f"{done:.1f} of {whole:.1f} GB") != before:
+                before = told
+                tell(f"pushing to {to}: {told}")
     if not digest.startswith("sha256:"):
         raise _Refused("it was pushed, and the engine names no digest", again=False)
     return digest

@@ -54,7 +54,8 @@ def unreachable(host: str, error: BaseException) -> str:
             return f"no permission on {host}: add yourself to the group docker, or set DOCKER_HOST to a rootless engine"
         if isinstance(found, FileNotFoundError | ConnectionRefusedError):
             return f"no Docker engine answers at {host}: install docker and start it, or set DOCKER_HOST"
+        if isinstance(found, urllib3.exceptions.NameResolutionError):
+            return f"no Docker engine answers at {host}: there is no such host; see to DOCKER_HOST"
         found = found.__cause__ or found.__context__
-    return (
-        f"no Docker engine answers at {host}: {said(error) if isinstance(error, Exception) else ''}"
-    )
+    what = said(error) if isinstance(error, Exception) else ""
+    return f"no Docker engine answers at {host}: {what}; see to DOCKER_HOST (unix://…, tcp://…)"

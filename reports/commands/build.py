@@ -16,6 +16,7 @@ Examples:
   nvfp4-matrix build vllm==0.33.0 --base nvidia/cuda@sha256:… --environment devel
   nvfp4-matrix build mine --stacks my-stacks.yaml --base sha256:… --python 3.11
   nvfp4-matrix build vllm==0.33.0 --base ubuntu@sha256:… --target sm121 --json
+  nvfp4-matrix build 'vllm@main + #35947' --base ubuntu@sha256:… --builder nvidia/cuda@sha256:…
   nvfp4-matrix build vllm==0.33.0 --base ubuntu@sha256:… --push registry.example/stacks
   nvfp4-matrix build vllm==0.33.0 --lock-only --machine aarch64
 """
@@ -85,7 +86,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def build(*, as_json: bool, lock_only: bool, **options: Any) -> None:
-    """Build an image of a stack from published wheels, and see what is in it.
+    """Build an image of a stack, from published wheels or from commits, and see what is in it.
 
     The whole tree is locked with hashes first, and the lock is kept. An image that is there is not built again.
     """

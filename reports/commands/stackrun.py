@@ -246,6 +246,8 @@ def _tell_of(report: ImageReport, *, runs: bool) -> None:
 def _tell_skipped(watcher: Watcher, folder: Path) -> None:
     if watcher.opening and watcher.opening.skipped:
         every = Journal(folder).read().results
+        for one in watcher.opening.skipped:
+            watcher.earlier += skipped.held(one, every)
         for line in skipped.lines(watcher.opening, every, usual(every)):
             _tell(line)
 

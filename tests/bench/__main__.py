@@ -14,17 +14,29 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tests.bench import auditing, jobs, planning, publishing, showing, starting, timing
+from tests.bench import (
+    auditing,
+    building,
+    jobs,
+    planning,
+    publishing,
+    running,
+    showing,
+    starting,
+    timing,
+)
 from tests.bench.figure import BenchError, Findings
 
-NAMES = ("start", "show", "plan", "jobs", "audit", "publish", "timer")
+NAMES = ("start", "show", "plan", "jobs", "build", "run", "audit", "publish", "timer")
 WIDTH = 110
 """Columns that the tables need; a narrower terminal breaks the lines itself."""
 
 
 @click.command()
 @click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="Only these.")
-@click.option("--rounds", default=5, show_default=True, help="Of start (twice that) and show.")
+@click.option(
+    "--rounds", default=5, show_default=True, help="Of start (twice that), show and build."
+)
 @click.option("--audits", default=3, show_default=True, help="Of audit and by hand, in turn.")
 @click.option("--disassemble", is_flag=True, help="By hand: disassemble as well, up to 30 min.")
 @click.option("--all-wheels", is_flag=True, help="Read the largest wheel as well.")
@@ -47,11 +59,13 @@ def main(
         "show": partial(showing.bench, rounds=rounds),
         "plan": partial(planning.bench, rounds=rounds),
         "jobs": partial(jobs.bench, rounds=rounds),
+        "build": partial(building.bench, rounds=rounds),
         "audit": partial(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels
         ),
         "publish": partial(publishing.bench, rounds=rounds),
         "timer": partial(timing.bench, rounds=rounds),
+        "run": partial(running.bench, rounds=rounds),
     }
     console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, WIDTH))
     console.print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")

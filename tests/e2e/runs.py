@@ -109,7 +109,10 @@ def smi(folder: Path, uuid: str, *users: str) -> str:
 
 
 class Daemon:
-    """An engine of our own, to be killed: without a network, and with all that is its own in one folder."""
+    """An engine of our own, to be killed, with all that is its own in one folder.
+
+    It has a network of its own, too: one without a bridge takes down the bridge of whichever engine is beside it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.host = f"unix://{folder}/socket"
@@ -126,7 +129,8 @@ class Daemon:
     def start(self) -> None:
         """Start it, and return once it answers."""
         own = self._folder
-        command = ["dockerd", "--host", self.host, "--bridge=none", "--iptables=false"]
+        command = ["unshare", "--net", "dockerd", "--host", self.host]
+        command += ["--bridge=none", "--iptables=false", "--ip-forward=false"]
         command += ["--data-root", f"{own}/data", "--exec-root", f"{own}/run"]
         with (own / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -135,11 +139,16 @@ class Daemon:
                 stderr=log,
                 env={**os.environ, "PATH": self._path},
             )
-        until(lambda: self._answers() or self._process is None)
+        until(self._answers)
 
     def kill(self) -> None:
         """End it as a crash does: its containers live on until it is back."""
+        file = self._folder / "run" / "containerd" / "containerd.pid"
+        theirs = Path("/proc", file.read_text().strip())
         self._end(signal.SIGKILL)
+        # Its containerd dies with it, and would be taken for one that runs as long as its number is there.
+        until(lambda: not theirs.exists())
+        file.unlink(missing_ok=True)
         (self._folder / "pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -153,6 +162,8 @@ class Daemon:
             self._process = None
 
     def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
         asked = ["docker", "--host", self.host, "version"]
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 

@@ -185,6 +185,20 @@ def test_an_image_that_a_registry_has_is_not_built_but_looked_at(
     assert fetched["differences"] == []
 
 
+@pytest.mark.usefixtures("tiny", "removed")
+def test_another_image_under_that_tag_is_not_taken(
+    build: Build, unbuilt: Unbuilt, engine: Any, base: str, registry: Registry
+) -> None:
+    made = unbuilt("tiny")
+    name, short = f"{registry.host}/wrong", made["fingerprint"][:20]
+    engine.api.tag(base, name, short)
+    engine.images.push(name, short, auth_config={"username": "someone", "password": PASSWORD})
+    engine.images.remove(f"{name}:{short}")
+    done = build("tiny", "--json", "--pull-from", name)
+    assert "that is another image; building it" in done.stderr
+    assert told(done)["built"] is True
+
+
 def test_a_base_is_pulled_by_its_digest(
     build: Build, engine: Any, base: str, registry: Registry, tiny: object
 ) -> None:

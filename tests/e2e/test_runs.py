@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,10 @@ def test_a_container_is_closed(program: Program, engine: Any) -> None:
         held, config = container.attrs["HostConfig"], container.attrs["Config"]
         mounts = {each["Destination"]: each for each in container.attrs["Mounts"]}
         told = container.exec_run("cat /proc/self/status")[1].decode()
+        writable = {
+            place: container.exec_run(["touch", f"{place}/x"])[0] == 0
+            for place in ("/suite/probes", "/opt/stack", "/var/cache/stack", "/tmp")
+        }
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err.splitlines()[-1]) == (130, "stopped")
@@ -112,6 +117,7 @@ def test_a_container_is_closed(program: Program, engine: Any) -> None:
     assert config["NetworkDisabled"] is True
     assert not config["User"].startswith("0")
     assert "CapEff:\t0000000000000000" in told
+    assert [place for place, yes in writable.items() if yes] == ["/var/cache/stack", "/tmp"]
     assert mounts.pop("/suite/probes")["RW"] is False
     assert mounts.pop("/var/cache/stack")["Type"] == "volume"
     ((inside, results),) = mounts.items()
@@ -267,12 +273,12 @@ def daemon(
 ) -> Iterator[tuple[Daemon, str]]:
     """An engine of our own with the image, and the image's name."""
     kept = Path(arguments[0][arguments[0].index("--kept") + 1])
-    (name,) = [f"nvfp4-matrix:{log.parent.name}" for log in kept.glob("*/build.log")]
+    (name,) = [f"nvfp4-matrix:{report.parent.name}" for report in kept.glob("*/report.json")]
     folder = tmp_path_factory.mktemp("engine")
     made = Daemon(folder)
     made.start()
     try:
-        with docker.DockerClient(base_url=made.host, timeout=300) as theirs:
+        with closing(docker.DockerClient(base_url=made.host, timeout=300)) as theirs:
             theirs.images.load(engine.images.get(name).save(named=True))
         yield made, name
     finally:
@@ -300,7 +306,7 @@ def test_a_run_survives_the_end_of_its_engine(
     assert again.returncode == 0, again.stderr
     assert whole(program.lines())
     assert errors(program.lines()) == [], "no check is to blame"
-    with docker.DockerClient(base_url=owner.host) as theirs:
+    with closing(docker.DockerClient(base_url=owner.host)) as theirs:
         assert ours(theirs) == []
 
 

@@ -138,6 +138,9 @@ def test_a_commit_and_a_pull_request_become_an_image_and_are_compiled_once(
     lock = json.loads((tmp_path / "kept" / "locks" / "one.sources.json").read_text())
     (source,) = lock["sources"]
     assert source["commit"] == upstream("rev-parse", "main")
+    label = engine.images.get(first["image"]).labels["nvfp4-matrix.source.compiled"]
+    pull = source["pulls"][0]["commit"]
+    assert label == f"{upstream.folder}@{source['commit']} + #7@{pull}"
     assert source["pulls"] == [{"number": 7, "commit": upstream("rev-parse", "refs/pull/7/head")}]
 
     seconds: list[float] = []

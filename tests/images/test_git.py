@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from images.checkout import laid_out
 from images.git import Repository
 from matrix.errors import ConfigurationError, NotFoundError, OutsideError
 
@@ -151,6 +152,7 @@ def test_a_name_that_git_would_obey_is_refused(
         "relative/folder",
         "git://host/x",
         "https://host/a b",
+        "https://user:token@host/x",
         "ssh://-oProxyCommand=touch/x y",
         "/no/such/folder",
     ],
@@ -198,6 +200,24 @@ def test_a_submodule_is_at_the_commit_that_the_commit_names(
     other.commit({"inner.txt": "later\n"})
     (found,) = repository.laid_out(repository.commit("main"), tmp_path / "out")
     assert found == ("3rdparty/other", str(tmp_path / "other"), pinned)
+    laid_out(repository, repository.commit("main"), tmp_path / "whole")
+    assert (tmp_path / "whole" / "3rdparty" / "other" / "inner.txt").read_text() == "pinned\n"
+    assert not list((tmp_path / "whole").rglob(".git"))
+
+
+def test_a_repository_elsewhere_cannot_name_a_folder_of_this_machine(
+    upstream: Upstream, repository: Repository, tmp_path: Path
+) -> None:
+    other = Upstream(tmp_path / "secret")
+    other.commit({"secret.txt": "secret\n"})
+    add = ("submodule", "add", "--quiet", str(other.folder), "x")
+    upstream("-c", "protocol.file.allow=always", *add)
+    upstream("commit", "--quiet", "-m", "with a submodule")
+    commit = repository.commit("main")
+    repository.local = False  # as if it had come from elsewhere
+    with pytest.raises(OutsideError, match="names a folder of this machine"):
+        laid_out(repository, commit, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("secret.txt"))
 
 
 def test_a_folder_that_is_no_repository_is_told(tmp_path: Path) -> None:
@@ -234,7 +254,7 @@ def test_contents_are_brought_as_they_are_needed(upstream: Upstream, tmp_path: P
         "c.txt",
         "d.txt",
     }
-    (kept,) = (tmp_path / "partial").iterdir()
+    (kept,) = (tmp_path / "partial").glob("*.git")
     listed = [
         "git",
         f"--git-dir={kept}",

@@ -113,9 +113,14 @@ def test_what_is_refused_is_not_tried_again(said: str, advice: str, pauses: list
 
 
 def test_what_the_engine_tried_again_by_itself_is_left_at_that(pauses: list[float]) -> None:
+    waits = [{"status": f"Retrying in {left} seconds", "id": "a"} for left in (2, 1)]
+    told: list[str] = []
+    api: Any = SimpleNamespace(api=Api([*waits, {"error": "connection reset"}]))
     with pytest.raises(EngineError, match="connection reset"):
-        push(Api([{"status": "Retrying in 5 seconds", "id": "a"}, {"error": "connection reset"}]))
+        registry.push(api, "sha256:0", TO, told.append)
     assert pauses == []
+    assert [each for each in told if "sends it again" in each] == told[1:]
+    assert len(told) == 2
 
 
 def test_a_network_that_stays_away_is_given_up(pauses: list[float]) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from matrix.executed import Executed
 from matrix.journal import Journal
-from matrix.proberun import Conditions, Planned, ProbeRun, missing
+from matrix.proberun import Conditions, Planned, ProbeRun, last_words, missing, settled
 from matrix.result import Metric, Probe, Result
 from tests.matrix.test_executed import cell
 
@@ -163,3 +163,30 @@ def test_a_run_that_was_opened_twice_is_told_and_the_first_counts(tmp_path: Path
     assert read.complaints == (
         f"{tmp_path / 'one.jsonl'}:3: left out: run one was opened before, and not so",
     )
+
+
+def error(load: str, reason: str, **changes: Any) -> Result:
+    nothing: dict[str, Any] = {"kernels": (), "metrics": {}, "digests": {}}
+    return result(load, status="error", reason=reason, **nothing, **changes)
+
+
+def test_a_check_that_was_lost_is_run_again_until_that_was_often_enough() -> None:
+    once = [result("m=1"), error("m=2", "killed"), error("m=3", "oom"), error("m=4", "runner_lost")]
+    assert sorted(each.load[0] for each in settled(once)) == ["m=1", "m=3"]
+    twice = [*once, error("m=2", "runner_lost"), result("m=4")]
+    assert sorted(each.load[0] for each in settled(twice)) == ["m=1", "m=2", "m=3", "m=4"]
+
+
+def test_an_error_that_the_same_check_of_the_same_run_did_not_repeat_says_nothing_any_more() -> (
+    None
+):
+    lost = error("m=1", "killed")
+    assert last_words([lost, result("m=1")]) == (result("m=1"),)
+    assert last_words([result("m=1"), lost]) == (result("m=1"), lost)
+    assert last_words([lost, result("m=2"), result("m=1", run="two")])[0] == lost
+    assert last_words([lost, lost]) == (lost,)
+
+
+def test_no_other_result_gives_way_to_a_later_one() -> None:
+    both = (result("m=1"), result("m=1", status="fail", reason="wrong_numbers"))
+    assert last_words(both) == both

@@ -93,9 +93,20 @@ def test_no_permission_on_the_socket_says_what_to_do(
     assert str(told.value).startswith(f"no permission on unix://{path}: add yourself to the group")
 
 
-def test_an_address_that_is_none_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "nonsense://x")
-    assert "nonsense://x" in refused(command(*BUILD), 3)
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("nonsense://x", "see to DOCKER_HOST (unix://…, tcp://…)"),
+        ("tcp://no-such-host.invalid:2375", "there is no such host; see to DOCKER_HOST"),
+    ],
+)
+def test_an_address_that_is_none_is_told(
+    command: Command, monkeypatch: pytest.MonkeyPatch, host: str, told: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    line = refused(command(*BUILD), 3)
+    assert f"no Docker engine answers at {host}: " in line
+    assert line.endswith(told)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +137,10 @@ def test_an_engine_that_cannot_do_it_is_told(
             ("--target", "sm121"),
             "sm121 exists with aarch64 only, and the Docker engine here is x86_64",
         ),
-        (("--machine", "aarch64"), "the Docker engine here is x86_64"),
+        (
+            ("--target", "sm121", "--machine", "x86_64"),
+            "sm121 exists with aarch64 only, not with x86_64",
+        ),
         (("--target", "sm999"), "sm999"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from pytest_httpserver import HTTPServer
 
 from matrix import schemas
 
@@ -49,6 +50,16 @@ def interpreter(folder: Path, **changes: object) -> Path:
         (("--here", "--soak", "inf"), "--soak inf: seconds"),
         (("--here", "--self-test", "--resume", "x"), "--self-test goes with --only"),
         (("--here", "--self-test", "--results", "x"), "nothing is kept"),
+        (("--here", "vllm==0.33.0"), "say where: a STACK, --image IMAGE, or --here"),
+        (("--image", "x", "vllm==0.33.0"), "say where"),
+        (("--here", "--base", "x", "--wait"), "--here goes without --wait, --base: there is no"),
+        (("vllm==0.33.0", "--run-limit", "0"), "--run-limit 0: seconds, from 1"),
+        (("vllm==0.33.0", "--memory", "lots"), "--memory lots: write it as 64g"),
+        (("vllm==0.33.0", "--memory", "1m"), "--memory 1m: write it as 64g or 900m, at least 64m"),
+        (("vllm==0.33.0", "--memory", "9e9g"), "--memory 9e9g: write it"),
+        (("vllm==0.33.0", "--stack", "x"), "--stack goes with --here"),
+        (("vllm==0.33.0", "--self-test", "--gpu", "x"), "--self-test is of this CPU"),
+        (("vllm==0.33.0", "--fresh", "--resume", "x"), "say one of them"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(
@@ -109,6 +120,34 @@ def test_a_run_that_is_not_there_is_told(command: Command, tmp_path: Path) -> No
     )
     assert code == 2
     assert "has no run of that name" in err
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "said"),
+    [
+        ("tcp://127.0.0.1:9", 3, "no Docker engine answers at tcp://127.0.0.1:9"),
+        ("unix:///nowhere/docker.sock", 3, "no Docker engine answers at unix:///nowhere"),
+    ],
+)
+def test_without_an_engine_a_run_in_an_image_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, host: str, code: int, said: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    told = command("probe", "--image", "nvfp4-matrix:0")
+    assert told[:2] == (code, "")
+    assert said in told[2]
+
+
+def test_another_machines_engine_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch, httpserver: HTTPServer
+) -> None:
+    told = {"Version": "20.10.24", "ApiVersion": "1.41", "Arch": "amd64", "Os": "linux"}
+    for path in ("/version", "/v1.41/version"):
+        httpserver.expect_request(path).respond_with_json(told)
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://{httpserver.host}:{httpserver.port}")
+    code, _, err = command("probe", "--image", "nvfp4-matrix:0")
+    assert code == 2
+    assert "DOCKER_HOST is another machine's engine" in err
 
 
 @pytest.mark.torch

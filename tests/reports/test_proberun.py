@@ -156,3 +156,36 @@ def test_hostile_words_stay_on_one_line() -> None:
     assert "\n" not in told
     assert "\x1b" not in told
     assert len(told) <= 110
+
+
+def test_where_there_is_no_terminal_a_line_tells_now_and_then_what_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[-1])
+    watcher = Watcher()
+    clock.append(31.0)
+    watcher.beat()
+    watcher.tell(opening("correctness.gemm", "speed.gemm"))
+    watcher.tell(result("correctness.gemm", "pass"))
+    for now in (32.0, 60.0, 61.5, 62.0, 91.0, 92.0):
+        clock.append(now)
+        watcher.beat()
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("still")]
+    assert told == [
+        "still starting, for 31 s",
+        "still speed.gemm cutlass m=1, for 30 s",
+        "still speed.gemm cutlass m=1, for 61 s",
+    ]
+
+
+def test_a_check_that_was_lost_and_came_back_counts_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nothing: dict[str, Any] = {"kernels": (), "metrics": {}}
+    with Watcher() as watcher:
+        watcher.tell(opening("correctness.gemm"))
+        watcher.tell(result("correctness.gemm", "error", "killed", **nothing))
+        watcher.tell(result("correctness.gemm", "pass"))
+    assert watcher.exit_code == 0
+    assert capsys.readouterr().out.split() == ["pass", "correctness.gemm", "1"]
