@@ -1,13 +1,13 @@
 """What came back from the runners of a plan: taken in line by line, each held against the plan. Pure.
 
 A runner is not trusted, nor is the name of an artifact, which a runner chooses: a line counts where the plan asked for
-it, and a run that is kept already cannot be added to.
+it. What is kept already is never changed: a run may go on, at its own place.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -41,10 +41,21 @@ class Given(NamedTuple):
     line: bytes
 
 
+class Kept(NamedTuple):
+    """What was there before: every line, and the place of each run. Runners are handed it, and hand it back."""
+
+    lines: Collection[bytes] = ()
+    places: Mapping[str, Place] = {}
+
+
+NOTHING: Final = Kept()
+
+
 class Taken(NamedTuple):
-    """What is taken in, by run; and what is not, a line each."""
+    """What is taken in, by run; the runs of which some was not there before; and what is refused, a line each."""
 
     runs: dict[str, tuple[Line, ...]]
+    new: frozenset[str]
     refused: tuple[str, ...]
 
 
@@ -54,37 +65,44 @@ def take(
     *,
     now: str,
     results_only: Collection[str] = (),
+    kept: Kept = NOTHING,
 ) -> Taken:
     """Take in what the plan asked for, and tell why the rest is not; a line that stands twice counts once.
 
-    `results_only`: capabilities that a plan has no cell of, since only results make one.
+    `results_only`: capabilities that a plan has no cell of, since only results make one. A line that is `kept` and is
+    not of this plan is no complaint.
     """
     asked = frozenset(spots(outline.include))
     places = frozenset(spot[:4] for spot in asked)
     latest = _time(now) + _AHEAD
-    runs: dict[str, tuple[Place, dict[bytes, Line]]] = {}
+    places_of = dict(kept.places)
+    runs: dict[str, dict[bytes, Line]] = {}
+    new: set[str] = set()
     refused: list[str] = []
     more = 0
     for one in given:
         try:
             found = decode(one.line)
             _check_run(found, one.run, latest)
-            place = _check_place(found, places)
+            where = _check_place(found, places)
             if isinstance(found, Result):
                 _check_cell(found, asked, results_only)
             else:
                 found = _narrowed(found, asked, results_only)
-            owner, lines = runs.setdefault(one.run, (place, {}))
-            if owner != place:
+            if places_of.setdefault(one.run, where) != where:
                 raise ValueError("the run is of another place than this line")
-            lines[one.line] = found
+            runs.setdefault(one.run, {})[one.line] = found
+            if one.line not in kept.lines:
+                new.add(one.run)
         except ValueError as error:
+            if one.line in kept.lines:
+                continue
             more += len(refused) == _MOST_REFUSED
             refused = [*refused, f"{one.where}: {error}"][:_MOST_REFUSED]
     if more:
         refused.append(f"{more} more lines")
-    taken = {run: tuple(lines.values()) for run, (_, lines) in runs.items()}
-    return Taken(taken, tuple(refused))
+    taken = {run: tuple(lines.values()) for run, lines in runs.items()}
+    return Taken(taken, frozenset(new), tuple(refused))
 
 
 def missing(outline: PlanOutput, taken: Taken) -> tuple[Result, ...]:
@@ -92,7 +110,12 @@ def missing(outline: PlanOutput, taken: Taken) -> tuple[Result, ...]:
 
     Where a run was opened, what it lost of its own plan is told by `matrix.proberun.missing`.
     """
-    back = {_place(line) for lines in taken.runs.values() for line in lines}
+    back = {
+        place(line)
+        for run, lines in taken.runs.items()
+        for line in lines
+        if run in taken.new or line.when >= outline.when
+    }
     lost = [
         _absent(spot, outline, "runner_lost", "planned, and nothing came back from the runner")
         for spot in spots(outline.include)
@@ -109,7 +132,9 @@ def missing(outline: PlanOutput, taken: Taken) -> tuple[Result, ...]:
 def told(taken: Taken, lost: Iterable[Result]) -> Iterator[str]:
     """Tell what was taken in, a line each."""
     for run, lines in taken.runs.items():
-        stack, target, machine, environment = _place(lines[0])
+        if run not in taken.new:
+            continue
+        stack, target, machine, environment = place(lines[0])
         count = sum(isinstance(line, Result) for line in lines)
         yield f"{run}: {count} results of {stack}, {target} {machine} {environment}"
     for result in lost:
@@ -117,6 +142,11 @@ def told(taken: Taken, lost: Iterable[Result]) -> Iterator[str]:
             f"missing ({result.reason}): {result.stack}, {result.target} {result.machine} "
             f"{result.environment} {result.capability}: {result.text}"
         )
+
+
+def place(line: Line) -> Place:
+    """Tell where a line is of."""
+    return line.stack, line.target, line.machine, line.environment
 
 
 @cache
@@ -135,10 +165,10 @@ def _check_run(found: Line, run: str, latest: datetime) -> None:
 
 def _check_place(found: Line, places: Collection[Place]) -> Place:
     """Refuse what no job of the plan is of."""
-    place = _place(found)
-    if place not in places:
+    where = place(found)
+    if where not in places:
         raise ValueError("the plan has no such stack, target, machine and environment")
-    return place
+    return where
 
 
 def _narrowed(found: ProbeRun, asked: Collection[Spot], results_only: Collection[str]) -> ProbeRun:
@@ -146,21 +176,17 @@ def _narrowed(found: ProbeRun, asked: Collection[Spot], results_only: Collection
     planned = tuple(
         check
         for check in found.planned
-        if (*_place(found), check.capability) in asked or check.capability in results_only
+        if (*place(found), check.capability) in asked or check.capability in results_only
     )
     return msgspec.structs.replace(found, planned=planned)
 
 
 def _check_cell(found: Result, asked: Collection[Spot], results_only: Collection[str]) -> None:
     """Refuse a result of a cell that the plan does not ask for, and one that no probe made."""
-    if (*_place(found), found.capability) not in asked and found.capability not in results_only:
+    if (*place(found), found.capability) not in asked and found.capability not in results_only:
         raise ValueError(f"the plan does not ask for {found.capability} there")
     if found.source:
         raise ValueError("a probe's result is read from no file")
-
-
-def _place(line: Line) -> Place:
-    return line.stack, line.target, line.machine, line.environment
 
 
 def _absent(spot: Spot, outline: PlanOutput, reason: Reason, text: str) -> Result:

@@ -17,7 +17,7 @@ from reports.text import plain
 
 COMMANDS: Final = (
     "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import",
-    "publish", "collect", "archive", "runners", "answer", "approve",
+    "publish", "handback", "collect", "archive", "runners", "answer", "approve",
 )  # fmt: skip
 _MODULES: Final = {"import": "importing"}
 """Commands that Python has a keyword of the same name for."""

@@ -12,7 +12,7 @@ from reports.text import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matrix.returned import Line
+    from matrix.returned import Kept, Line
 
 EXAMPLES = """\b
 Examples:
@@ -55,19 +55,18 @@ def collect(*, folder: Path, plan_file: Path, results: Path | None, summary: boo
     kept = results or FOLDER
     capabilities = Configuration().capabilities.capabilities
     complaints: list[str] = []
+    before = _before(kept)
     taken = take(
         lines(folder, complaints.append),
         outline,
         now=_now(),
         results_only=[each.name for each in capabilities if each.executed_only],
+        kept=before,
     )
     lost = missing(outline, taken)
     refused = [*complaints, *taken.refused]
-    for run, found in taken.runs.items():
-        if words := _keep(kept, run, found):
-            refused.append(words)
-    if lost and (words := _keep(kept, outline.run, lost)):
-        refused.append(words)
+    for run, found in (*taken.runs.items(), (outline.run, lost)):
+        _keep(kept, run, found)
     if summary:
         from reports.driving.summary import text  # noqa: PLC0415
         from reports.workflow import summarise  # noqa: PLC0415
@@ -80,24 +79,46 @@ def collect(*, folder: Path, plan_file: Path, results: Path | None, summary: boo
         click.echo(f"nvfp4-matrix: left out: {plain(line, limit=300)}", err=True)
 
 
-def _keep(folder: Path, run: str, found: Sequence[Line]) -> str:
-    """Write a run's file, whole or not at all; the same again changes nothing. Says why where it is not kept."""
+def _before(folder: Path) -> Kept:
+    """Read what is kept: the lines as they stand there, and where each run is of."""
+    from matrix.journal import Journal  # noqa: PLC0415
+    from matrix.returned import Kept, place  # noqa: PLC0415
+
+    read = Journal(folder).read()
+    places = {each.run: place(each) for each in read.results}
+    places |= {each.run: place(each) for each in read.runs}
+    lines = {line for file in sorted(folder.glob("*.jsonl")) for line in _lines(file)}
+    return Kept(frozenset(lines), places)
+
+
+def _keep(folder: Path, run: str, found: Sequence[Line]) -> None:
+    """Add to a run's file what it has not, whole or not at all; what is there stays as it is."""
     import msgspec  # noqa: PLC0415
 
     from matrix.errors import OutsideError  # noqa: PLC0415
     from matrix.wholefile import write  # noqa: PLC0415
 
     path = folder / f"{run}.jsonl"
-    content = b"".join(msgspec.json.encode(line) + b"\n" for line in found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            same = path.read_bytes() == content
-            return "" if same else f"{run}: is kept already, and not so"
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
-    write(path, content)
-    return ""
+    there = _lines(path)
+    lines = dict.fromkeys(msgspec.json.encode(line) + b"\n" for line in found)
+    more = [line for line in lines if line not in set(there)]
+    if more:
+        write(path, b"".join((*there, *more)))
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Read the lines of a file, a cut one ended; none where there is no file."""
+    from matrix.errors import OutsideError  # noqa: PLC0415
+
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise OutsideError(f"{path}: {error.strerror}") from error
+    return [line + b"\n" for line in content.split(b"\n") if line]
 
 
 def _now() -> str:

@@ -76,25 +76,59 @@ def test_what_came_back_and_what_did_not_are_results(
 
 
 def test_the_same_again_changes_nothing(run: Run, plan: PlanOutput, tmp_path: Path) -> None:
-    (tmp_path / "artifacts" / "one.jsonl").write_bytes(msgspec.json.encode(result("m=1")) + b"\n")
-    first = run(*ASKED)
+    (tmp_path / "artifacts" / "one.jsonl").write_bytes(
+        msgspec.json.encode(result("m=1", when=NOW)) + b"\n"
+    )
+    run(*ASKED)
     kept = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
-    assert run(*ASKED) == first
+    assert run(*ASKED)[0] == 0
     assert {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == kept
     assert plan.run in {path.stem for path in kept}
 
 
-def test_a_run_that_is_kept_is_not_added_to(run: Run, plan: PlanOutput, tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_goes_on_and_what_is_kept_of_it_stays(
+    run: Run, plan: PlanOutput, tmp_path: Path
+) -> None:
     del plan
     kept = tmp_path / "kept"
     Journal(kept).append([result("m=1")])
     before = (kept / "one.jsonl").read_bytes()
+    lines = (result("m=1"), result("m=2"))
     (tmp_path / "artifacts" / "one.jsonl").write_bytes(
-        msgspec.json.encode(result("m=1", when="2026-11-21T14:00:00Z")) + b"\n"
+        b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
     )
-    code, _, err = run(*ASKED)
-    assert (code, err) == (0, "nvfp4-matrix: left out: one: is kept already, and not so\n")
+    assert run(*ASKED)[::2] == (0, "")
+    after = (kept / "one.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert [r.load for r in Journal(kept).read().results if r.run == "one"] == [("m=1",), ("m=2",)]
+
+
+def test_a_run_of_another_place_is_not_added_to(run: Run, plan: PlanOutput, tmp_path: Path) -> None:
+    del plan
+    kept = tmp_path / "kept"
+    Journal(kept).append([result("m=1", stack="vllm==0.20.0")])
+    before = (kept / "one.jsonl").read_bytes()
+    (tmp_path / "artifacts" / "one.jsonl").write_bytes(msgspec.json.encode(result("m=1")) + b"\n")
+    _, _, err = run(*ASKED)
+    assert "one.jsonl:1: the run is of another place than this line" in err
     assert (kept / "one.jsonl").read_bytes() == before
+
+
+def test_what_a_runner_was_handed_and_hands_back_is_neither_news_nor_a_complaint(
+    run: Run, plan: PlanOutput, tmp_path: Path
+) -> None:
+    """Of this plan's place as well: that it was found before does not say that anything came back today."""
+    del plan
+    old = result("m=1", run="old", when="2026-11-01T00:00:00Z")
+    other = result("m=1", run="other", stack="vllm==0.20.0", when="2026-11-01T00:00:00Z")
+    Journal(tmp_path / "kept").append([old, other])
+    for name in ("old", "other"):
+        content = (tmp_path / "kept" / f"{name}.jsonl").read_bytes()
+        (tmp_path / "artifacts" / f"{name}.jsonl").write_bytes(content)
+    code, out, err = run(*ASKED)
+    assert (code, err) == (0, "")
+    assert "old: " not in out
+    assert "missing (runner_lost): vllm==0.33.0, sm121 aarch64 slim gemm" in out
 
 
 def test_nothing_that_a_runner_writes_begins_a_line_or_commands_a_terminal(

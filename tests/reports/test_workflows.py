@@ -34,6 +34,8 @@ OTHERS: Final = (
     ".venv/bin/python -m pip install --quiet --constraint .ci/constraints.txt --editable .",
     "mkdir -p kept/results",
     "mkdir -p kept/results artifacts",
+    "mkdir -p kept",
+    "cp -r kept results",
 )
 """What is run beside our own command."""
 
@@ -193,9 +195,10 @@ def test_the_runners_of_a_target_are_one_runs_at_a_time_and_nobody_is_dropped() 
 
 
 def test_results_are_handed_on_whatever_became_of_the_job() -> None:
-    *_, results, logs = document(FOLDER / SELF_HOSTED)["jobs"]["job"]["steps"]
-    assert results["if"] == logs["if"] == "always()"
-    assert results["with"]["path"] == "results/*.jsonl"
+    *_, handed, results, logs = document(FOLDER / SELF_HOSTED)["jobs"]["job"]["steps"]
+    assert handed["if"] == results["if"] == logs["if"] == "always()"
+    assert handed["run"].endswith("handback --results results --before kept --output back")
+    assert results["with"]["path"] == "back/*.jsonl"
     (taken,) = [s.content["with"] for s in steps() if "pattern" in s.content.get("with", {})]
     assert fnmatch(results["with"]["name"], taken["pattern"])
     assert not fnmatch(logs["with"]["name"], taken["pattern"])
