@@ -32,6 +32,12 @@ Examples:
     help="What `plan --output` wrote: only what it asks for is taken.",
 )
 @click.option(
+    "--digest",
+    default="",
+    metavar="SHA256",
+    help="What that file has to be: artifacts of a run can be replaced by its jobs.",
+)
+@click.option(
     "--results",
     "results",
     type=click.Path(path_type=Path),
@@ -39,7 +45,9 @@ Examples:
     help="Where results are kept, if not in the default folder.",
 )
 @click.option("--summary", is_flag=True, help="Tell it in the job's summary (GITHUB_STEP_SUMMARY).")
-def collect(*, folder: Path, plan_file: Path, results: Path | None, summary: bool) -> None:
+def collect(
+    *, folder: Path, plan_file: Path, digest: str, results: Path | None, summary: bool
+) -> None:
     """Take in the results in FOLDER, where the artifacts of a workflow were downloaded to.
 
     Nothing in them is trusted: a line counts where it is a sound result of a cell that was planned. A cell of which
@@ -51,7 +59,7 @@ def collect(*, folder: Path, plan_file: Path, results: Path | None, summary: boo
     from matrix.returned import missing, take, told  # noqa: PLC0415
     from reports.driving.planfile import read  # noqa: PLC0415
 
-    outline = read(plan_file)
+    outline = read(plan_file, digest)
     kept = results or FOLDER
     capabilities = Configuration().capabilities.capabilities
     complaints: list[str] = []

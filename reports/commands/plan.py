@@ -145,7 +145,7 @@ def plan(
     if output is not None:
         write(output, encoded)
     if github_output:
-        _github_output(made, handed, online)
+        _github_output(made, handed, online, encoded)
     for line in _absences(handed):
         click.echo(f"nvfp4-matrix: {line}", err=True)
     if not made.jobs:
@@ -191,7 +191,9 @@ def _absences(handed: PlanOutput) -> Iterator[str]:
         yield f"missing: {target} {machine}: {why} since {since} ({count} job{'s' * (count != 1)})"
 
 
-def _github_output(made: Plan, handed: PlanOutput, online: dict[tuple[str, str], int]) -> None:
+def _github_output(
+    made: Plan, handed: PlanOutput, online: dict[tuple[str, str], int], encoded: bytes
+) -> None:
     """Append what a workflow needs to the file that GitHub names.
 
     Raises ConfigurationError outside of a workflow, or where the plan is larger than an output may be.
@@ -199,6 +201,7 @@ def _github_output(made: Plan, handed: PlanOutput, online: dict[tuple[str, str],
     import msgspec  # noqa: PLC0415
 
     from matrix.chunk import chunks, word  # noqa: PLC0415
+    from reports.driving.planfile import digest  # noqa: PLC0415
     from reports.workflow import output  # noqa: PLC0415
 
     there = {job.id for job in handed.include}
@@ -206,6 +209,7 @@ def _github_output(made: Plan, handed: PlanOutput, online: dict[tuple[str, str],
     output(
         {
             "chunks": msgspec.json.encode(chunks(jobs, runners=online)).decode(),
+            "digest": digest(encoded),
             "jobs": str(len(jobs)),
             "missing": str(len(handed.missing)),
         }

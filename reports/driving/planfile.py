@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -15,10 +16,18 @@ def read_if_there(path: Path) -> PlanOutput | None:
     return read(path) if path.exists() else None
 
 
-def read(path: Path) -> PlanOutput:
-    """Read a plan. Raises ConfigurationError where it is none."""
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of a plan's file, by which a later job knows it again."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(path: Path, expected: str = "") -> PlanOutput:
+    """Read a plan. Raises ConfigurationError where it is none, or not the one that is `expected` by its digest."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PlanOutput)
+        content = path.read_bytes()
+        if expected and digest(content) != expected:
+            raise ConfigurationError(f"{path}: is not the plan that was made; somebody changed it")
+        return msgspec.json.decode(content, type=PlanOutput)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, RecursionError) as error:

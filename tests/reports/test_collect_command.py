@@ -11,6 +11,7 @@ import pytest
 from matrix.journal import Journal
 from matrix.planned import PlanOutput
 from reports.cli import main
+from reports.driving.planfile import digest
 from tests.matrix.test_proberun import opening, result
 from tests.matrix.test_returned import AWAY, NOW, outline
 
@@ -188,3 +189,16 @@ def test_a_summary_outside_of_a_workflow_is_one_line_and_exit_2(
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     code, _, err = run(*ASKED, "--summary")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_a_plan_that_somebody_replaced_is_refused(
+    run: Run, plan: PlanOutput, tmp_path: Path
+) -> None:
+    """A job of the run may put another artifact in its place."""
+    made = digest(msgspec.json.encode(plan))
+    assert run(*ASKED, "--digest", made)[0] == 0
+    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(plan) + b"\n")
+    code, _, err = run(*ASKED, "--digest", made)
+    assert (code, err) == (
+        2, "nvfp4-matrix: plan.json: is not the plan that was made; somebody changed it\n",
+    )  # fmt: skip

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -370,6 +371,7 @@ def test_a_workflow_is_handed_chunks_and_the_plan_is_a_file(
     assert (before, told.code) == ("before=1", 0)
     assert (chunk["name"], chunk["at_once"]) == ("sm120 x86_64", 1)
     assert [e["id"] for e in chunk["include"]] == [e["id"] for e in made["include"]]
+    assert values["digest"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (values["jobs"], values["missing"]) == (
         str(len(made["include"])),
         str(len(made["missing"])),
