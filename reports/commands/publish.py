@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,13 +35,6 @@ Examples:
 Who posts, from the environment: GITHUB_TOKEN (or NVFP4_MATRIX_TOKEN, GH_TOKEN), or an app with
 NVFP4_MATRIX_APP_ID and NVFP4_MATRIX_APP_PRIVATE_KEY (or …_PRIVATE_KEY_FILE).
 """
-
-_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/]|-(?!-)){0,79}")
-_COMMIT: Final = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
-_BRANCH: Final = re.compile(
-    r"(?!.*(?:\.\.|//|\.lock(?:/|$)))[A-Za-z0-9][A-Za-z0-9._/-]{0,199}(?<![./])"
-)
-_LINK: Final = re.compile(r"https?://[^\s<>\"`|\\]+")
 
 
 @click.command(epilog=EXAMPLES)
@@ -140,9 +132,11 @@ def publish(
     Run twice with the same content it changes nothing. Texts show what `show` shows; the page and the JSON hold
     everything. --require judges the stacks that are named, or else the newest one.
     """
+    from reports.github.admissible import admit  # noqa: PLC0415
     from reports.github.choice import Filter, choose  # noqa: PLC0415
     from reports.github.job import job, repository  # noqa: PLC0415
     from reports.github.redact import Redactor  # noqa: PLC0415
+    from reports.github.stackfile import in_checkout  # noqa: PLC0415
     from reports.github.wish import NOWHERE, Wish, tell  # noqa: PLC0415
 
     here = job(os.environ)
@@ -155,8 +149,8 @@ def publish(
     at = repository(named) if named else here.repository
     if at is None and posts:
         raise ConfigurationError("--repository OWNER/NAME: needed outside of GitHub Actions")
-    commit = (commit or here.commit) if check or status else ""
-    _refuse(commit=commit, needed=check or status, branch=branch, link=link, name=name)
+    commit = (commit or here.commit) if check or status else None
+    admit(commit=commit, branch=branch, link=link, name=name)
     if summary and here.summary is None and not dry_run:
         raise ConfigurationError(
             "--summary: GITHUB_STEP_SUMMARY is not set; GitHub Actions sets it"
@@ -173,9 +167,10 @@ def publish(
     )  # fmt: skip
     if at and link is None:
         link = f"{here.server}/{at.owner}/{at.name}/tree/{branch}" if branch else here.link or None
-    file, lines = _lines(matter)
+    root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
+    file, lines = in_checkout(root, (stack.name for stack in matter.whole.stacks))
     wish = Wish(
-        repository=at or NOWHERE, name=name, commit=commit, check=check, status=status,
+        repository=at or NOWHERE, name=name, commit=commit or "", check=check, status=status,
         number=number, branch=branch, tag=tag, link=link, headline=headline, stack_file=file,
         lines=lines,
     )  # fmt: skip
@@ -199,18 +194,6 @@ def _number(here: Job, *, comment: bool, pull: int | None, issue: int | None) ->
     if comment and here.pull is None:
         raise ConfigurationError("--comment: on what? --pull N or --issue N")
     return here.pull if comment else None
-
-
-def _refuse(*, commit: str, needed: bool, branch: str, link: str | None, name: str) -> None:
-    """Refuse what GitHub would not take, or what could mean something else in a path or a text."""
-    if needed and not _COMMIT.fullmatch(commit):
-        raise ConfigurationError(f"--commit {commit!r}: needed, as all 40 digits of it")
-    if branch and not _BRANCH.fullmatch(branch):
-        raise ConfigurationError(f"--branch {branch!r}: is no name of a branch")
-    if link is not None and not _LINK.fullmatch(link):
-        raise ConfigurationError(f"--link {link!r}: is no http address")
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(f"--name {name!r}: letters, digits, '.', '_', '/' and single '-'")
 
 
 def _client(
@@ -245,19 +228,6 @@ def _known() -> tuple[Knowledge, tuple[str, ...]]:
     return knowledge, tuple(each.name for each in every if each.headline)
 
 
-def _lines(matter: Matter) -> tuple[str, dict[str, int]]:
-    """Give the stack file's path in the checkout, and where in it each stack stands; "" without a checkout."""
-    from matrix.configuration import HERE  # noqa: PLC0415
-    from reports.github.stackfile import lines  # noqa: PLC0415
-
-    root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
-    file = (HERE / "stacks.yaml").resolve()
-    if not file.is_relative_to(root) or not (root / ".git").exists():
-        return "", {}
-    names = (stack.name for stack in matter.whole.stacks)
-    return file.relative_to(root).as_posix(), dict(lines(file.read_text(encoding="utf-8"), names))
-
-
 def _post(
     wish: Wish,
     matter: Matter,
@@ -268,7 +238,6 @@ def _post(
     dry: bool,
 ) -> Done:
     """Post, and tell what became of it; in a dry run tell what would be sent."""
-    from reports import html  # noqa: PLC0415
     from reports.github.dry import Dry, told  # noqa: PLC0415
     from reports.github.outbox import Nowhere, Outbox  # noqa: PLC0415
     from reports.github.post import publish as carry_out  # noqa: PLC0415
@@ -280,7 +249,7 @@ def _post(
         send,
         wish,
         matter,
-        lambda: html.render(matter.whole, headline=wish.headline),
+        lambda: _page(wish, matter),
         Nowhere() if dry else Outbox(folder),
     )
     if client:
@@ -289,6 +258,12 @@ def _post(
         words = f"{outcome.what:9}  {plain(outcome.place)}  {plain(outcome.url)}"
         click.echo(redactor.text(words.rstrip()))
     return done
+
+
+def _page(wish: Wish, matter: Matter) -> str:
+    from reports import html  # noqa: PLC0415
+
+    return html.render(matter.whole, headline=wish.headline)
 
 
 def _complain(done: Done, redactor: Redactor, folder: Path) -> int:

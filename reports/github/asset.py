@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 from reports.github.outcome import Outcome
 from reports.github.posting import Asset
-from reports.github.refusal import LostError, ask, refusal
+from reports.github.refusal import ConflictError, LostError, ask, refusal
 from reports.github.request import Repository, Request, Send
 
 _TRIES: Final = 3
 _MISSING: Final = 404
+_INVALID: Final = 422
 
 
 class File(NamedTuple):
@@ -49,13 +50,19 @@ def settle(send: Send, posting: Asset, there: File) -> Outcome:
             kind=posting.kind, again=False,
         )  # fmt: skip
         try:
-            document = ask(send, "asset", request).document
+            answer = send(request)
         except LostError:
             there = look(send, posting.repository, posting.tag, posting.file)
             continue
+        if answer.status == _INVALID and b"already_exists" in answer.content:
+            there = look(send, posting.repository, posting.tag, posting.file)
+            continue
+        if not answer.good:
+            raise refusal("asset", request, answer)
+        document = answer.document
         url = document.get("browser_download_url") if isinstance(document, dict) else ""
         return Outcome(posting.place, "changed" if there.id else "created", str(url or ""))
-    raise LostError(f"{posting.place}: no answer came in {_TRIES} attempts")
+    raise ConflictError(f"{posting.place}: lost or overtaken {_TRIES} times; run it again")
 
 
 def _remove(send: Send, repository: Repository, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -19,6 +20,8 @@ _TRIES: Final = 3
 _MISSING: Final = 404
 _INVALID: Final = 422
 _TAKEN: Final = (409, _INVALID)
+_RACED = re.compile(r"fast.?forward|already exists|conflict", re.IGNORECASE)
+"""What GitHub says where somebody else was quicker; a branch that is protected is refused with other words."""
 
 
 class Tip(NamedTuple):
@@ -104,7 +107,7 @@ def commit(send: Send, posting: Branch, tip: Tip) -> None:
         body = {"ref": f"refs/heads/{posting.branch}", "sha": made}
         request = Request(method="POST", path=at("git", "refs"), body=body)
     answer = send(request)
-    if answer.status in _TAKEN and "empty" not in answer.message.lower():
+    if answer.status in _TAKEN and _RACED.search(answer.message):
         raise ConflictError(f"{posting.place}: {answer.message}")
     _good(request, answer)
 

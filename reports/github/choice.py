@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matrix.cell import Report
+from matrix.document import nearest
 from matrix.errors import ConfigurationError, NotFoundError
 from matrix.model import Model
 from matrix.vocabulary import Environment
@@ -43,6 +44,11 @@ def choose(
     Raises ConfigurationError for a name that is not known, and for a requirement outside of the filter.
     """
     known = knowledge.configuration.capabilities.capabilities
+    for name in required:
+        if name not in (every := [each.name for each in known]):
+            raise ConfigurationError(f"--require {name}: no such capability{nearest(name, every)}")
+        if wanted.capabilities and name not in wanted.capabilities:
+            raise ConfigurationError(f"--require {name}: --capability leaves it out")
     whole = redactor.value(
         knowledge.report(
             generated=generated,
@@ -65,11 +71,6 @@ def choose(
         shown = [t for t in knowledge.configuration.targets if wanted.everything or t.fp4]
         gpus = tuple(target.name for target in shown)
     brief = narrow(whole, names, gpus)
-    for name in required:
-        if name not in {each.name for each in known}:
-            raise ConfigurationError(f"--require {name}: no such capability")
-        if name not in names:
-            raise ConfigurationError(f"--require {name}: --capability leaves it out")
     return Matter(whole=whole, brief=brief, required=_judged(brief, wanted, required))
 
 

@@ -215,7 +215,7 @@ class Client:
                 raise OutsideError(f"GitHub fails at the app's login ({error.code})") from None
             raise ConfigurationError(
                 f"GitHub refuses the app {app.id} or its installation {self._installation} ({type(error).__name__}): "
-                "look at the app's id, its key and where it is installed"
+                "look at the app's id, its key, where it is installed, and at this machine's clock"
             ) from None
         except requests.RequestException as error:
             raise OutsideError(f"no answer to the app's login ({self._words(error)})") from None

@@ -87,29 +87,27 @@ def _alone(send: Send, posting: Comment, url: str) -> Outcome:
 
 def _ours(send: Send, repository: Repository, number: int, name: str) -> Iterator[Sticky]:
     """Yield our comments, the oldest first, reading no more pages than are asked for."""
+    me: str | None = None
     for page in range(1, _PAGES + 1):
         path = repository.path("issues", number, "comments", per_page=_PAGE, page=page)
         document = ask(send, "comment", Request(method="GET", path=path)).document
         listed = [each for each in document or () if isinstance(each, dict)]
         for each in sorted(listed, key=lambda each: each.get("id", 0)):
-            if (sticky := _read(each, name)) is not None:
-                yield sticky
+            if (sticky := _read(each, name)) is None:
+                continue
+            if not _inside(each):
+                me = _login(send) if me is None else me
+                if not me or _author(each).get("login") != me:
+                    continue
+            yield sticky
         if len(listed) < _PAGE:
             return
 
 
 def _read(comment: Mapping[str, Any], name: str) -> Sticky | None:
-    """Read a comment as ours.
-
-    Anybody may write a marker: one counts at the very beginning, of a bot or of somebody who may write to the
-    repository anyway, so that no outsider's comment is edited and called ours.
-    """
+    """Read a comment that opens with our marker; None for any other."""
     body = comment.get("body")
     if not isinstance(body, str) or not body.startswith(MARKER):
-        return None
-    user = comment.get("user")
-    bot = isinstance(user, dict) and user.get("type") == "Bot"
-    if not bot and comment.get("author_association") not in _INSIDERS:
         return None
     head, ended, _ = body.removeprefix(MARKER).partition("-->")
     words = dict(_WORD.findall(head))
@@ -122,6 +120,26 @@ def _read(comment: Mapping[str, Any], name: str) -> Sticky | None:
         state=release(words.get("state", "")),
         url=_url(comment),
     )
+
+
+def _inside(comment: Mapping[str, Any]) -> bool:
+    """Whether a comment is of a bot, or of somebody who may write to the repository anyway.
+
+    Anybody may write a marker: an outsider's comment is not edited and called ours, unless the token is his.
+    """
+    return _author(comment).get("type") == "Bot" or comment.get("author_association") in _INSIDERS
+
+
+def _author(comment: Mapping[str, Any]) -> Mapping[str, Any]:
+    user = comment.get("user")
+    return user if isinstance(user, dict) else {}
+
+
+def _login(send: Send) -> str:
+    """Ask who posts; "" where the token is no person's."""
+    document = send(Request(method="GET", path="/user")).document
+    found = document.get("login") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _url(document: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final, NamedTuple
 
 import msgspec
 
 from matrix.cell import Report
+from matrix.vocabulary import VERDICTS
 from reports import markdown
 from reports.github import difference
 from reports.github.change import WORDS, Change, counts
@@ -22,6 +24,9 @@ _STEPS: Final = (difference.ALL, 100, 30, 10, 3, 0)
 
 MARKER: Final = "<!-- nvfp4-matrix "
 """What a sticky comment opens with; then words `name=value`, and ` -->`."""
+
+_TITLE: Final = 255
+"""Characters of a check run's title."""
 
 _UNREAD: Final = "**The last post could not be read: nothing is compared.**\n"
 
@@ -91,17 +96,31 @@ def comment(told: Told, name: str, state: Packed) -> str:
 def check(told: Told) -> tuple[str, str, str]:
     """Write title, summary and text of a check run: the diff is the summary, the matrix the text."""
     matrix = markdown.render(told.report, limit=FIELD, link=told.link, headline=told.headline)
-    return description(told, 255), lead(told, FIELD)[:FIELD], matrix
+    return title(told), lead(told, FIELD)[:FIELD], matrix
 
 
-def description(told: Told, limit: int = DESCRIPTION) -> str:
-    """Say it in one line of plain words."""
+def title(told: Told) -> str:
+    """Say in one line of plain words what was required and what changed."""
     changed = ", ".join(
         f"{number} {WORDS[kind]}"
         for kind, number in counts(told.changes).items()
         if kind in ("regressed", "missing", "fixed")
     )
-    said = "; ".join(filter(None, (told.required.sentence, changed)))
+    return _limited("; ".join(filter(None, (told.required.sentence, changed))), _TITLE)
+
+
+def description(told: Told) -> str:
+    """Say in one line what was required, and the verdicts: a commit status is told apart by its words alone.
+
+    So it does not say what changed, which the same content published twice would change.
+    """
+    found = Counter(cell.verdict for cell in told.report.cells)
+    verdicts = ", ".join(f"{found[each]} {each}" for each in VERDICTS if found[each])
+    return _limited(f"{told.required.sentence}; {verdicts}", DESCRIPTION)
+
+
+def _limited(said: str, limit: int) -> str:
+    """`said` as plain words that name nobody, in at most `limit` characters."""
     room = limit
     while len(safe := inert(plain(said, limit=room))) > limit:
         room -= len(safe) - limit

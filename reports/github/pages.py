@@ -33,7 +33,8 @@ def matrix_json(report: Report) -> str:
 def files(report: Report, *, page: str, hash_: str, state: Packed) -> dict[str, str]:
     """Give every file of the branch by its path; a `.nojekyll` makes GitHub Pages serve them as they are."""
     made = {
-        ".nojekyll": "",
+        # Of one line, as GitHub is not known to take an empty file in a tree.
+        ".nojekyll": "Served as it is.\n",
         "index.html": page,
         "matrix.json": matrix_json(report),
         **{f"badges/{name}": text for name, text in badges(report).items()},

@@ -59,6 +59,8 @@ def refusal(  # noqa: PLR0911 - one arm an answer
     named = f"{by_token} (in a workflow, permissions: {by_job})" + (
         f"; GitHub accepts {accepted}" if accepted else ""
     )
+    if feature == "check":
+        named += "; --status does without it"
     match answer.status:
         case 401:
             return RefusedError(f"{told}: the token is wrong, expired or revoked", later=True)
@@ -78,8 +80,6 @@ def refusal(  # noqa: PLR0911 - one arm an answer
         case 409:
             return ConflictError(f"{told}: somebody else was quicker; run it again")
         case 422:
-            return RefusedError(
-                f"{told}: the commit, branch or number is not one of this repository"
-            )
+            return RefusedError(f"{told}: is the commit, branch or number one of this repository?")
         case _:
             return OutsideError(f"{told}; what was to be posted is kept, run it again later")

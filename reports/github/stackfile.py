@@ -1,12 +1,15 @@
-"""Which line of stacks.yaml a stack comes from: where an annotation belongs. Pure."""
+"""Which line of stacks.yaml a stack comes from: where an annotation belongs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+
+from matrix import configuration
 
 
 def lines(text: str, stacks: Iterable[str]) -> Mapping[str, int]:
@@ -25,6 +28,18 @@ def lines(text: str, stacks: Iterable[str]) -> Mapping[str, int]:
         if line is not None:
             found[stack] = line
     return found
+
+
+def in_checkout(root: Path, stacks: Iterable[str]) -> tuple[str, Mapping[str, int]]:
+    """Give the path of the stack file in the checkout at `root`, and the line of each stack.
+
+    "" and no lines where the program does not run in a checkout of it: then there is no line to remark on.
+    """
+    root = root.resolve()
+    file = (configuration.HERE / "stacks.yaml").resolve()
+    if not file.is_relative_to(root) or not (root / ".git").exists():
+        return "", {}
+    return file.relative_to(root).as_posix(), lines(file.read_text(encoding="utf-8"), stacks)
 
 
 def _entries(root: object) -> Iterator[tuple[int, str]]:

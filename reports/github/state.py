@@ -100,7 +100,7 @@ def release(word: str) -> Packed | None:
     try:
         unpacker = zlib.decompressobj()
         content = unpacker.decompress(b64decode(word, validate=True), _LARGEST)
-        if unpacker.unconsumed_tail or not unpacker.eof:
+        if not unpacker.eof:
             return None
         return msgspec.json.decode(content, type=Packed)
     except (ValueError, zlib.error):  # msgspec's errors are ValueErrors

@@ -161,5 +161,5 @@ def _files(kind: Kind, wish: Wish, matter: Matter, told: Told, page: str) -> Pos
         return Asset(**common, tag=wish.tag, file=ASSET, kind="text/html", content=page)
     made = pages.files(whole, page=page, hash_=hash_, state=pack(state(whole), at))
     # A commit's message makes references, too: it holds counts, and a name that is checked.
-    message = f"NVFP4 matrix: {content.description(told)}"
+    message = f"NVFP4 matrix: {content.title(told)}"
     return Branch(**common, branch=wish.branch, message=message, files=made)

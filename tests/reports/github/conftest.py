@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from matrix.cell import Report
+from reports.github.outbox import Outbox
+from reports.github.post import Done, publish
+from reports.github.request import Send
+from reports.github.wish import Wish
 from tests.reports.conftest import build_report
 from tests.reports.github.hub import Hub, HubServer
+from tests.reports.github.posted import EVERY, Publish, matter
 
 
 @pytest.fixture
@@ -31,3 +38,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 def small() -> Report:
     """Two releases, two capabilities."""
     return build_report(("0.33.0", "0.32.1"), ("gemm", "moe"))
+
+
+@pytest.fixture
+def post(hub: Hub, small: Report, tmp_path: Path) -> Publish:
+    def run(report: Report = small, wish: Wish = EVERY, send: Send = hub.send, **more: Any) -> Done:
+        hub.requests.clear()
+        return publish(
+            send, wish, matter(report, **more), lambda: f"<p>{report.generated}", Outbox(tmp_path)
+        )
+
+    return run

@@ -68,6 +68,11 @@ class Hub:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         body = request.body or {}
         match request.method, path.split("/"):
+            case "GET", ["", "user"]:
+                person = self.author["type"] == "User"
+                return (
+                    (200, self.author) if person else (403, {"message": "Resource not accessible"})
+                )
             case "GET", ["issues", _, "comments"]:
                 page, size = int(query["page"]), int(query["per_page"])
                 return 200, self.comments[(page - 1) * size : page * size]
@@ -105,6 +110,8 @@ class Hub:
                 }
             case "DELETE", ["releases", "assets", number]:
                 return self._delete(self.assets, int(number))
+            case "POST", [*_, "upload"] if query["name"] in {each["name"] for each in self.assets}:
+                return 422, {"message": "Validation Failed", "errors": [{"code": "already_exists"}]}
             case "POST", [*_, "upload"]:
                 self.assets.append({"id": self.next_id(), **query, "content": request.content})
                 return 201, {"browser_download_url": "d"}

@@ -182,6 +182,12 @@ def test_a_huge_matrix_fits_everywhere(huge: Told) -> None:
     assert len(content.description(huge)) <= DESCRIPTION
 
 
+def test_the_marker_counts_in_a_comment(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "text", lambda _, limit: "x" * limit)
+    packed = pack(state(told.report), told.report.generated)
+    assert len(content.comment(told, "nvfp4-matrix", packed)) == COMMENT
+
+
 @pytest.mark.parametrize("limit", [20_000, 8_000, 4_000, 3_000, 1_200])
 def test_what_is_left_out_is_counted_and_linked(huge: Told, limit: int) -> None:
     text = content.text(huge, limit)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from matrix.configuration import HERE
 from matrix.knowledge import Knowledge
 from reports.github.request import Answer
 from tests.reports.github.hub import COMMIT, HubServer
@@ -66,12 +67,29 @@ def test_what_is_required_and_broken_is_exit_code_1(publish: Command, server: Hu
     assert server.hub.checks[0]["conclusion"] == "failure"
 
 
-def test_the_line_that_broke_is_annotated(publish: Command, server: HubServer) -> None:
+@pytest.mark.parametrize("checkout", [True, False])
+def test_the_line_that_broke_is_annotated_in_a_checkout(
+    publish: Command,
+    server: HubServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    checkout: bool,
+) -> None:
+    folder = tmp_path / "rigs" / "matrix"
+    folder.mkdir(parents=True)
+    text = (HERE / "stacks.yaml").read_text(encoding="utf-8")
+    (folder / "stacks.yaml").write_text(text, encoding="utf-8")
+    if checkout:
+        (tmp_path / "rigs" / ".git").mkdir()
+    monkeypatch.setattr("matrix.configuration.HERE", folder)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / "rigs"))
     publish("--check", "--commit", COMMIT, "--require", "kv-cache", "--target", "sm121")
-    (remark,) = server.hub.checks[0]["annotations"]
-    line = Path("matrix/stacks.yaml").read_text().splitlines()[remark["start_line"] - 1]
-    assert remark["path"] == "matrix/stacks.yaml"
-    assert line == "  - range: vllm>=0.11.1"
+    remarks = server.hub.checks[0]["annotations"]
+    assert len(remarks) == checkout
+    for remark in remarks:
+        assert remark["path"] == "matrix/stacks.yaml"
+        assert text.splitlines()[remark["start_line"] - 1] == "  - range: vllm>=0.11.1"
 
 
 def test_the_newest_stack_is_what_is_required(publish: Command) -> None:
