@@ -23,7 +23,7 @@ from matrix.objection import objections
 from matrix.published import Published, read_listing
 from matrix.selections import Selections
 from matrix.situations import Situations
-from matrix.stack import Pin, Stack, WrittenStack
+from matrix.stack import Pin, Stack
 from matrix.target import Target
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
 
@@ -36,7 +36,7 @@ class Knowledge:
         configuration: Configuration,
         published: Published,
         selections: Selections | None = None,
-        proposed: Sequence[WrittenStack] = (),
+        proposed: Sequence[NamedStack] = (),
     ) -> None:
         self.configuration = configuration
         self.proposed = tuple(proposed)
@@ -45,10 +45,10 @@ class Knowledge:
         self._chapters: dict[tuple[str, str, tuple[str, ...]], tuple[Chapter, ...]] = {}
 
     @classmethod
-    def load(cls, proposed: Sequence[WrittenStack] = ()) -> Knowledge:
+    def load(cls, proposed: Sequence[NamedStack] = ()) -> Knowledge:
         """Read the data files and the ledger that come with the program.
 
-        `proposed` are more stacks by hand; one of a name that we have stands for ours.
+        `proposed` are more stacks; one of a name that we have stands for ours.
         """
         ledger = Ledger()
         published = Published(ledger.read(), read_listing(ledger.folder))
@@ -84,7 +84,7 @@ class Knowledge:
         found.sort(key=lambda stack: (stack.lead[0], Version(stack.lead[1])), reverse=True)
         theirs = {stack.name for stack in self.proposed}
         written = [w for w in self.configuration.stacks.written if w.name not in theirs]
-        return (*found, *map(by_hand, (*written, *self.proposed)))
+        return (*found, *map(by_hand, written), *self.proposed)
 
     def report(
         self,

@@ -16,9 +16,9 @@ from reports.executed import kept
 if TYPE_CHECKING:
     from matrix.executed import Executed
     from matrix.knowledge import Knowledge
+    from matrix.namedstack import NamedStack
     from matrix.plan import Plan
     from matrix.planned import PlanOutput
-    from matrix.stack import WrittenStack
     from matrix.target import Target
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -28,6 +28,7 @@ Examples:
   nvfp4-matrix plan                                  the newest stack, every GPU with FP4
   nvfp4-matrix plan --target sm121 --capability gemm --capability moe
   nvfp4-matrix plan --stack 'vllm>=0.20' --machine aarch64 --environment devel
+  nvfp4-matrix plan --stack 'vllm@main + #35947' --target sm121
   nvfp4-matrix plan --target sm90                    the control, only when asked for
   nvfp4-matrix plan --json > plan.json
 
@@ -113,12 +114,15 @@ def plan(
 
     from matrix.chunk import MOST  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
+    from matrix.namedstack import by_pin  # noqa: PLC0415
     from matrix.plan import plan as planned  # noqa: PLC0415
     from matrix.wholefile import write  # noqa: PLC0415
     from reports.planlist import text  # noqa: PLC0415
 
     stacks, targets = _several(stacks), _several(targets)
-    theirs = _proposed(proposed) if proposed else ()
+    pinned = {text: named for text in stacks if (named := by_pin(text))}
+    stacks = tuple(pinned[text].name if text in pinned else text for text in stacks)
+    theirs = (*(_proposed(proposed) if proposed else ()), *pinned.values())
     knowledge = Knowledge.load(theirs) if theirs else Knowledge.load()
     gpus = _gpus(knowledge, targets, machines)
     chosen = stacks or tuple(stack.name for stack in theirs) or (_newest(knowledge),)
@@ -227,9 +231,10 @@ def _several(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip() for value in values for part in value.split(";") if part.strip())
 
 
-def _proposed(file: Path) -> tuple[WrittenStack, ...]:
+def _proposed(file: Path) -> tuple[NamedStack, ...]:
     """Read what a pull request proposes. Raises ConfigurationError where it proposes nothing."""
     from matrix.configuration import Configuration  # noqa: PLC0415
+    from matrix.namedstack import by_hand  # noqa: PLC0415
     from matrix.proposal import proposal  # noqa: PLC0415
 
     try:
@@ -241,7 +246,7 @@ def _proposed(file: Path) -> tuple[WrittenStack, ...]:
     found = proposal(text, str(file), ours=ours.stacks.written, packages=packages)
     if not found:
         raise ConfigurationError(f"{file}: has no stack by hand that we have not")
-    return found
+    return tuple(map(by_hand, found))
 
 
 def _changed(file: Path, knowledge: Knowledge) -> tuple[str, ...]:

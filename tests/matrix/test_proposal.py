@@ -4,6 +4,7 @@ import pytest
 
 from matrix.errors import ConfigurationError
 from matrix.knowledge import Knowledge
+from matrix.namedstack import by_hand
 from matrix.proposal import LARGEST, changed, proposal
 from matrix.stack import StacksFile, WrittenStack
 
@@ -70,7 +71,7 @@ def test_a_file_without_end_is_refused() -> None:
 def test_a_proposed_stack_stands_for_ours_of_its_name() -> None:
     ours = Knowledge.load()
     name = ours.configuration.stacks.written[0].name
-    theirs = Knowledge.load([WrittenStack(name=name, pins={"vllm": "0.32.0"})])
+    theirs = Knowledge.load([by_hand(WrittenStack(name=name, pins={"vllm": "0.32.0"}))])
     assert [stack.pins for stack in theirs.stacks if stack.name == name] == [{"vllm": "0.32.0"}]
     assert len(theirs.stacks) == len(ours.stacks)
 

@@ -440,3 +440,17 @@ def test_what_a_pull_request_proposes_is_planned_and_nothing_else(
     told = real("--proposed", str(file))
     assert (told.code, told.err.count("\n")) == (2, 1)
     assert "has no stack by hand that we have not" in told.err
+
+
+@pytest.mark.parametrize("text", ["vllm@main + #35947", "vllm@main+#35947"])
+def test_a_commit_with_pull_requests_is_planned_though_nothing_is_known_of_it(
+    real: Run, text: str
+) -> None:
+    made = plan(real("--json", "--target", "sm121", "--stack", text))
+    assert [each["stack"] for each in made["include"]] == ["vllm@main + #35947"]
+    assert made["pruned"] == []
+
+
+def test_a_pin_that_is_none_is_one_line_and_exit_2(real: Run) -> None:
+    told = real("--stack", "vllm@--upload-pack=x")
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)

@@ -17,6 +17,7 @@ TARGETS = ("sm120", "sm121")
         ("/probe sm121 vllm==0.33.0", Asked("sm121", "vllm==0.33.0")),
         ("/probe sm121 vllm>=0.30,<0.33", Asked("sm121", "vllm>=0.30,<0.33")),
         ("/probe sm120 vllm[b12x]==0.33.0\r\nplease", Asked("sm120", "vllm[b12x]==0.33.0")),
+        ("/probe sm121 vllm@main + #35947", Asked("sm121", "vllm@main + #35947")),
         ("/probe sm120 my own stack\n/probe sm121", Asked("sm120", "my own stack")),
         ("/probe sm121 $(id) `id` ${{ x }}", Asked("sm121", "$(id) `id` ${{ x }}")),
     ],
