@@ -18,6 +18,8 @@ from matrix.result import Result
 Line = Result | ProbeRun
 
 _STEP: Final = 0.2
+MOST: Final = 1 << 28
+"""Bytes that a run's results may take; those of 10,000 checks take a tenth of it. What runs in a stack may write anything."""
 
 
 def nothing() -> None:
@@ -27,7 +29,10 @@ def nothing() -> None:
 def follow(
     results: Path, begin: int, ended: Callable[[], bool], beat: Callable[[], None] = nothing
 ) -> Iterator[Line | str]:
-    """Yield what is appended to `results` after `begin`, until it has `ended` and everything is read; `beat` is called all the while."""
+    """Yield what is appended to `results` after `begin`, until it has `ended` and everything is read; `beat` is called all the while.
+
+    Raises OutsideError for more than results can be.
+    """
     held: IO[bytes] | None = None
     with contextlib.ExitStack() as stack:
         while True:
@@ -36,6 +41,10 @@ def follow(
                 held = stack.enter_context(results.open("rb"))
                 held.seek(begin)
             if held is not None:
+                if os.fstat(held.fileno()).st_size > MOST:
+                    raise OutsideError(
+                        f"{results}: the suite wrote more than {MOST >> 20} MiB, which are no results; it was ended"
+                    )
                 yield from _lines(held)
             if over:
                 return
@@ -48,8 +57,7 @@ def _lines(file: IO[bytes]) -> Iterator[Line | str]:
 
     An image may write anything there: behind a line that is longer than any of ours nothing is read.
     """
-    while True:
-        place = file.tell()
+    while (place := file.tell()) <= MOST:
         line = file.readline(LONGEST)
         if len(line) == LONGEST and not line.endswith(b"\n"):
             file.seek(0, os.SEEK_END)
@@ -97,3 +105,17 @@ def finished(results: Path) -> tuple[ProbeRun | None, tuple[Result, ...]]:
     except OSError as error:
         raise OutsideError(f"{results}: {error.strerror}") from error
     return opening, tuple(found)
+
+
+def cut(results: Path) -> None:
+    """Leave of a file that is more than results can be what stands before the first line that is none."""
+    with contextlib.suppress(OSError, ValueError), results.open("r+b") as file:
+        if os.fstat(file.fileno()).st_size <= MOST:
+            return
+        end = 0
+        try:
+            while end < MOST:
+                decode(file.readline(LONGEST))
+                end = file.tell()
+        finally:
+            file.truncate(end)

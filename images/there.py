@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from images.engine import Engine, Image
 from images.here import Preflight
 from images.recipe import MARK, NAME, PIN
@@ -10,15 +13,18 @@ from matrix.result import unfit_name
 from matrix.vocabulary import ENVIRONMENTS, Environment
 from probes import conditions, preflight
 
+FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+"""What the label holds: a volume is named for it, and anyone can set a label."""
+
 
 def found(engine: Engine, name: str) -> Image:
     """Return an image of ours. Raises ConfigurationError for none, one of another machine, or without what the probes run on."""
     image = engine.image(name)
     if image is None:
         raise ConfigurationError(f"{name}: no such image here; pull it, or name a STACK to build")
-    if MARK not in image.labels or f"{NAME}.stack" not in image.labels:
+    if not FINGERPRINT.fullmatch(image.labels.get(MARK, "")):
         raise ConfigurationError(f"{name} has no label {MARK}: it is no image of this program's")
-    if fault := unfit_name(image.labels[f"{NAME}.stack"]):
+    if fault := unfit_name(image.labels.get(f"{NAME}.stack", "")):
         raise ConfigurationError(f"{name}: its label says a stack whose name {fault}")
     if image.machine != engine.machine:
         raise ConfigurationError(

@@ -105,10 +105,9 @@ def run(asked: Asked) -> NoReturn:
         image = _image(asked, engine, gpus=bool(gpus))
         said = there.told(image)
         where = _where(asked, image, said, knowledge)
-        if removed := engine.clear():
-            _tell(f"removed what a dead run left: {', '.join(removed)}")
+        _clear(engine)
         if where.gpu:
-            closing.enter_context(_alone(where.gpu, wait=asked.wait))
+            closing.enter_context(_alone(where.gpu, engine, wait=asked.wait))
         temporary = asked.self_test and asked.folder is None
         kept = Path(closing.enter_context(_temporary())) if temporary else asked.folder or FOLDER
         request = _request(asked, where, image, said=said, folder=kept, knowledge=knowledge)
@@ -224,11 +223,18 @@ def _rest(request: Request, gpu: str, resume: str | None, folder: Path) -> Reque
 
 
 @contextmanager
-def _alone(uuid: str, *, wait: bool) -> Iterator[None]:
+def _alone(uuid: str, engine: Engine, *, wait: bool) -> Iterator[None]:
     """Have a GPU to ourselves: no other run of ours, and nobody else's work when it begins."""
     with gpu.held(uuid, wait=wait, tell=_tell):
+        # A run that was waited for and killed has let the lock go, and left its container at work.
+        _clear(engine)
         gpu.free(uuid, wait=wait, tell=_tell)
         yield
+
+
+def _clear(engine: Engine) -> None:
+    if removed := engine.clear():
+        _tell(f"removed what a dead run left: {', '.join(removed)}")
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:

@@ -100,6 +100,27 @@ def test_a_link_in_its_place_is_refused(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "precious"
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o444])
+def test_what_is_no_file_in_its_place_is_refused(place: Path, mode: int) -> None:
+    os.mkfifo(place / f"nvfp4-matrix-{UUID}.lock", mode)
+    with (
+        pytest.raises(OutsideError, match="is no file of a lock, remove it"),
+        gpu.held(UUID, wait=False, tell=print),
+    ):
+        pass
+
+
+def test_a_second_name_of_somebodys_file_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (place / f"nvfp4-matrix-{UUID}.lock").hardlink_to(tmp_path / "mine")
+    with (
+        pytest.raises(OutsideError, match="is no file of a lock, remove it"),
+        gpu.held(UUID, wait=False, tell=print),
+    ):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
 def test_a_uuid_is_no_path(place: Path) -> None:
     with gpu.held("../../GPU", wait=False, tell=print):
         assert [each.name for each in place.iterdir()] == ["nvfp4-matrix-GPU.lock"]
