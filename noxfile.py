@@ -156,7 +156,7 @@ def select(session: nox.Session) -> None:
 
 @nox.session
 def probe(session: nox.Session) -> None:
-    """Run the suite in an installed stack: `nox -s probe -- --here --python /path/to/venv`."""
+    """Run the suite: `nox -s probe -- vllm==0.33.0 --base ubuntu@sha256:…`, or `-- --here --python /path/to/venv`."""
     install(session)
     session.run("nvfp4-matrix", "probe", *(session.posargs or ["--help"]))
 

@@ -244,7 +244,10 @@ class Repository:
         """Return what git printed. Raises OutsideError where it fails."""
         done = self._run(*arguments, asks=asks, told=told, more=more)
         if done.returncode:
-            raise OutsideError(f"git: {shown(self.url)}: {complaint(done.stderr)}")
+            hint = (
+                f"; git ls-remote {shown(self.url)} tells whether it can be reached" if asks else ""
+            )
+            raise OutsideError(f"git: {shown(self.url)}: {complaint(done.stderr)}{hint}")
         return done.stdout
 
     def _perhaps(self, *arguments: str) -> str | None:

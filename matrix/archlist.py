@@ -78,20 +78,21 @@ def _ours(rules: Rules | None, cuda: str, targets: Sequence[Target]) -> Chosen:
         ]
         for target in known
     ]
+    options = [each for each in options if each]
     best = Chosen((), (), ())
-    picks = itertools.product(*(each for each in options if each))
-    for pick in dict.fromkeys(frozenset(arch for one in pick for arch in one) for pick in picks):
-        archs = tuple(sorted(pick, key=_order))
-        made = _served(rules, cuda, archs, known)
-        if _rank(made) < _rank(best):
+    picks = {frozenset(one for (one,) in pick) for pick in itertools.product(*options)}
+    for pick in sorted(picks, key=_plainness):
+        made = _served(rules, cuda, tuple(sorted(pick, key=_order)), known)
+        if len(made.served) > len(best.served):
             best = made
+        if len(best.served) >= len(options):
+            break
     return best
 
 
-def _rank(made: Chosen) -> tuple[int, int, int]:
-    """Return what is less for a better list: more targets, fewer suffixes (not every torch reads `f`), shorter."""
-    suffixes = sum(each[-1] in "af" for each in made.archs)
-    return -len(made.served), suffixes, len(made.archs)
+def _plainness(pick: frozenset[str]) -> tuple[int, int, list[str]]:
+    """Return what is less for a better list: fewer suffixes (not every torch reads `f`), shorter."""
+    return sum(each[-1] in "af" for each in pick), len(pick), sorted(pick)
 
 
 def _spellings(target: Target, rules: Rules | None) -> Iterator[str]:

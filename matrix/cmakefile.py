@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from packaging.version import Version
@@ -201,11 +202,13 @@ def _hold(under: tuple[Condition, ...], cuda: str) -> bool:
     )
 
 
+@cache
 def _is_told(condition: Condition) -> bool:
     """Say whether a condition is about CUDA's version: of any other the branch that is read is the one that counts."""
     return _COMPARISON.search(condition.text) is not None
 
 
+@cache
 def _holds(text: str, cuda: str) -> bool:
     """Say whether the comparisons with CUDA's version in a condition hold; what else stands beside them is taken to."""
     here = Version(cuda)

@@ -18,6 +18,10 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")  # a test is never timed: a machine may have other work
 
 PEP_691 = "application/vnd.pypi.simple.v1+json"
 

@@ -104,6 +104,10 @@ def test_a_container_is_closed(program: Program, engine: Any) -> None:
         held, config = container.attrs["HostConfig"], container.attrs["Config"]
         mounts = {each["Destination"]: each for each in container.attrs["Mounts"]}
         told = container.exec_run("cat /proc/self/status")[1].decode()
+        writable = {
+            place: container.exec_run(["touch", f"{place}/x"])[0] == 0
+            for place in ("/suite/probes", "/opt/stack", "/var/cache/stack", "/tmp")
+        }
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err.splitlines()[-1]) == (130, "stopped")
@@ -113,6 +117,7 @@ def test_a_container_is_closed(program: Program, engine: Any) -> None:
     assert config["NetworkDisabled"] is True
     assert not config["User"].startswith("0")
     assert "CapEff:\t0000000000000000" in told
+    assert [place for place, yes in writable.items() if yes] == ["/var/cache/stack", "/tmp"]
     assert mounts.pop("/suite/probes")["RW"] is False
     assert mounts.pop("/var/cache/stack")["Type"] == "volume"
     ((inside, results),) = mounts.items()

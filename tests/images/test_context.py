@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from images.context import context, pip_conf, proxies, reachable, settled, tarred
+from images.context import context, pip_conf, proxies, reachable, settled, tarred, with_indexes
 from images.recipe import Recipe
 from matrix.errors import ConfigurationError
 from matrix.evidence.pipconfig import PipConfig, read_pip_config
@@ -132,3 +132,10 @@ def test_files_for_a_container_are_its_users_and_nobody_elses() -> None:
     with tarfile.open(fileobj=io.BytesIO(tarred({"tmp/a/b/f": b"x"}, uid=7))) as archive:
         told = {entry.name: (entry.uid, entry.mode) for entry in archive}
     assert told == {"tmp/a": (7, 0o700), "tmp/a/b": (7, 0o700), "tmp/a/b/f": (7, 0o644)}
+
+
+def test_an_index_of_a_pin_stands_behind_the_others_once() -> None:
+    first = config()
+    more = with_indexes(first, ["https://wheels.example/a", "", "https://wheels.example/a"])
+    assert more.indexes == (*first.indexes, "https://wheels.example/a")
+    assert with_indexes(more, ["https://wheels.example/a"]) == more

@@ -25,7 +25,7 @@ class Engine:
     machine = "x86_64"
 
     def __init__(self, labels: dict[str, str] | None, machine: str = "x86_64") -> None:
-        self._image = None if labels is None else Image("sha256:1", 1, labels, machine, "")
+        self._image = None if labels is None else Image("sha256:1", 1, labels, machine, created="")
 
     def image(self, _: str) -> Image | None:
         return self._image

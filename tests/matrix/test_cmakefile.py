@@ -110,6 +110,12 @@ def test_what_is_kept_for_fp4_is_what_cmake_keeps(
     assert list(kept(RELEASES[release], cuda, tuple(asked.split(";")))) == found
 
 
+def test_a_guard_behind_a_list_counts() -> None:
+    early = OLD.replace("VERSION_GREATER_EQUAL 12.8)\n", "VERSION_GREATER_EQUAL 12.4)\n", 1)
+    assert kept(read(early, EXACT), "12.8", ("12.0",)) == ("12.0a",)
+    assert kept(read(early, EXACT), "12.6", ("12.0",)) == ()
+
+
 def test_a_source_without_such_lists_has_no_rules() -> None:
     assert rules("", "") is None
     assert rules('project(x)\nset(CUDA_SUPPORTED_ARCHS "12.0")', "") is None

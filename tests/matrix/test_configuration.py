@@ -314,6 +314,23 @@ def test_a_stack_without_pins_is_told(folder: Path) -> None:
     assert told == f"{folder / 'stacks.yaml'}:{line}: name 'empty' pins nothing"
 
 
+def test_a_repository_of_a_package_that_is_no_commit_is_told(folder: Path) -> None:
+    text = (folder / "stacks.yaml").read_text()
+    more = "  - name: mine\n    pins: {vllm: 0.25.1}\n    repositories: {vllm: /x}\n"
+    (folder / "stacks.yaml").write_text(f"{text}{more}")
+    told = complaint(folder, "stacks")
+    assert told.endswith(
+        "name 'mine' names a repository of vllm, which it does not pin to a commit"
+    )
+
+
+def test_where_sources_are_is_known_of_what_is_built() -> None:
+    held = Configuration()
+    assert held.upstream("vllm").nvcc
+    assert held.upstream("flashinfer-python").separator == " "
+    assert held.upstream("nothing").repository == ""
+
+
 def test_a_file_asks_for_no_other_than_those_that_it_names(folder: Path) -> None:
     (folder / "gates.yaml").write_text("]")
     (folder / "paths.yaml").write_text("]")

@@ -405,3 +405,26 @@ def test_a_full_disk_for_temporary_files_is_told(
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OutsideError, match="temporary files: No space left on device"):
         run()
+
+
+def test_a_wheel_that_was_built_is_resolved_as_a_file_and_locked_by_its_version(
+    tmp_path: Path,
+) -> None:
+    asked = Wanted(requirements=("vllm[b12x]==1.0+g1", "torch==2"), overrides=("VLLM==1.0+g1",))
+    file = tmp_path / "vllm-1.0+g1-py3-none-any.whl"
+    told = lock._with(asked, {"vllm": file})
+    assert told.requirements == (f"vllm[b12x] @ {file.as_uri()}", "torch==2")
+    assert told.overrides == (f"VLLM @ {file.as_uri()}",)
+    resolved = (
+        f"torch==2 \\\n    --hash=sha256:1\nvllm[b12x] @ {file.as_uri()} \\\n    --hash=sha256:0\n"
+    )
+    named = lock._named(resolved, asked)
+    assert "file:" not in named
+    assert Lock(text=named, glibc="2.28").versions == {"torch": "2", "vllm": "1.0+g1"}
+
+
+def test_a_pin_without_a_version_yet_says_what_makes_one() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"vllm@main \+ #7 is built from source, .* nvfp4-matrix build"
+    ):
+        lock.wanted({"vllm": "@main + #7"})
