@@ -48,6 +48,12 @@ def test_what_is_required_and_broken_is_exit_code_1(publish: Command, server: Hu
     assert server.hub.checks[0]["conclusion"] == "failure"
 
 
+def test_nothing_is_required_of_the_control_unless_it_is_named(publish: Command) -> None:
+    wish = ("--check", "--commit", COMMIT, "--require", "gemm")
+    assert publish(*wish, "--all")[0] == 0
+    assert publish(*wish, "--target", "sm90")[0] == 1
+
+
 @pytest.mark.parametrize("checkout", [True, False])
 def test_the_line_that_broke_is_annotated_in_a_checkout(
     publish: Command,
