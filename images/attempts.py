@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from images.begin import go_on
+from images.begin import go_on, named
 from images.following import Line, finished, holding
 from images.inside import End, Inside
 from images.owner import dead, me, owner
@@ -61,7 +61,7 @@ def resumed(request: Request, run: str, folder: Path) -> Request | None:
 
     Raises ConfigurationError where it cannot go on: a probe has changed since.
     """
-    file = folder / f"{run}.jsonl"
+    file = named(folder, run)
     going = _read(file.with_suffix(".going"))
     opening, _ = finished(file)
     if opening is None and going is not None:
@@ -74,13 +74,14 @@ def resumed(request: Request, run: str, folder: Path) -> Request | None:
     return more
 
 
-def drop(file: Path) -> None:
-    """Forget that a run is not over; one that wrote nothing leaves nothing."""
+def drop(file: Path, *, log: bool = False) -> None:
+    """Forget that a run is not over; one that wrote nothing leaves nothing, but its `log` where that tells why."""
     with contextlib.suppress(OSError):
         file.with_suffix(".going").unlink(missing_ok=True)
         if file.stat().st_size == 0:
             file.unlink()
-            file.with_suffix(".log").unlink(missing_ok=True)
+            if not log or file.with_suffix(".log").stat().st_size == 0:
+                file.with_suffix(".log").unlink(missing_ok=True)
 
 
 def carry_out(
@@ -99,9 +100,9 @@ def carry_out(
     """
     file = Path(request.results)
     mark = file.with_suffix(".going")
-    named = key(request, inside.gpu)
+    word = key(request, inside.gpu)
     with holding(file.with_suffix(".log")) as output:
-        write(mark, msgspec.json.encode(Going(key=named, owner=me().word)))
+        write(mark, msgspec.json.encode(Going(key=word, owner=me().word)))
         try:
             barren = 0
             while True:
@@ -109,7 +110,7 @@ def carry_out(
                 end = inside.attempt(request, output, tell=tell, beat=beat)
                 opening, results = finished(file)
                 if opening is None:
-                    drop(file)
+                    drop(file, log=True)
                     raise _unopened(end, request, file.with_suffix(".log"))
                 if not end.reason or not left(opening, results):
                     break
@@ -129,7 +130,7 @@ def carry_out(
         finally:
             if mark.exists():
                 with contextlib.suppress(OutsideError):
-                    write(mark, msgspec.json.encode(Going(key=named, owner="")))
+                    write(mark, msgspec.json.encode(Going(key=word, owner="")))
         mark.unlink(missing_ok=True)
 
 
@@ -172,12 +173,14 @@ def _unopened(end: End, request: Request, log: Path) -> OutsideError | Configura
     if end.reason == "oom":
         return ToolError("the container ran out of memory before its first check: see to --memory")
     said = end.text or f"the suite ended with exit code {end.code}"
-    return ToolError(f"{said} before its first check ({log} tells more)")
+    more = f"{log} tells more" if log.exists() else "it printed nothing"
+    return ToolError(f"{said} before its first check ({more})")
 
 
 def _with_count(error: OutsideError, file: Path) -> OutsideError:
     opening, results = finished(file)
-    if opening is None:
+    if opening is None:  # no container could be made of it, say
+        drop(file, log=True)
         return error
     done = len(opening.planned) - len(left(opening, results))
     kept = (

@@ -59,15 +59,26 @@ def begin(
     )
 
 
+def named(folder: Path, run: str) -> Path:
+    """Return the file of an earlier run. Raises ConfigurationError for what is no name of one."""
+    if not _RUN.fullmatch(run):
+        raise _none(folder, run)
+    return folder / f"{run}.jsonl"
+
+
+def _none(folder: Path, run: str) -> ConfigurationError:
+    return ConfigurationError(f"--resume {run}: {folder} has no run of that name")
+
+
 def go_on(request: Request, run: str, folder: Path) -> Request:
     """Return `request` as the rest of what an earlier run planned, with its seed; its results stay as they are.
 
     Raises ConfigurationError where there is no such run, it was of another cell or subject, or a probe has changed
     since: its results would not be of one check.
     """
-    file = folder / f"{run}.jsonl"
-    if not _RUN.fullmatch(run) or not file.is_file():
-        raise ConfigurationError(f"--resume {run}: {folder} has no run of that name")
+    file = named(folder, run)
+    if not file.is_file():
+        raise _none(folder, run)
     opening, results = finished(file)
     if opening is None:
         raise ConfigurationError(f"--resume {run}: {file} does not begin as a probe run")

@@ -80,6 +80,8 @@ def make(
     with alone(folder, tell):
         if found := ready(order, engine):
             return found
+        for name in engine.clear():
+            tell(f"removed what a dead command left: {name}")
         there = _there(order, engine) or _fetched(order, engine, tell)
         built = there is None
         seconds: dict[str, float] = {}

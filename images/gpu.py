@@ -46,7 +46,7 @@ def held(uuid: str, *, wait: bool, tell: Callable[[str], None]) -> Iterator[None
 
     Raises OutsideError, with who holds it, where another run does and `wait` does not wait for it.
     """
-    handle = _opened(_place() / f"nvfp4-matrix-{re.sub('[^A-Za-z0-9-]', '', uuid)}.lock")
+    handle = _opened(_place() / _name(uuid))
     try:
         if not _taken(handle):
             holder = _holder(handle)
@@ -79,6 +79,19 @@ def free(uuid: str, *, wait: bool, tell: Callable[[str], None]) -> None:
         time.sleep(_STEP)
 
 
+def idle(uuid: str) -> bool:
+    """Say whether nobody has a GPU at this moment, neither a run of ours nor anything else."""
+    handle = _opened(_place() / _name(uuid))
+    try:
+        return _taken(handle) and not users(uuid)
+    finally:
+        os.close(handle)
+
+
+def _name(uuid: str) -> str:
+    return f"nvfp4-matrix-{re.sub('[^A-Za-z0-9-]', '', uuid)}.lock"
+
+
 def _place() -> Path:
     for folder in LOCKS:
         with contextlib.suppress(OSError):
@@ -89,18 +102,27 @@ def _place() -> Path:
 
 def _opened(file: Path) -> int:
     """Open a lock's file, of whoever made it; a link in its place is refused."""
-    common = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        for flags in (os.O_RDWR, os.O_RDONLY):
-            with contextlib.suppress(PermissionError, FileNotFoundError):
-                return os.open(file, flags | common)
-        try:
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | common, 0o666)
-        except FileExistsError:  # another run made it just now
-            return os.open(file, os.O_RDONLY | common)
-        os.fchmod(handle, 0o666)  # whatever the umask is: another user's run holds the same file
+        handle = _there(file)
+        told = os.fstat(handle)
     except OSError as error:
         raise OutsideError(f"{file}: {error.strerror}; a run locks its GPU there") from error
+    if not stat.S_ISREG(told.st_mode) or told.st_nlink != 1:  # anyone can put anything there
+        os.close(handle)
+        raise OutsideError(f"{file}: is no file of a lock, remove it; a run locks its GPU there")
+    return handle
+
+
+def _there(file: Path) -> int:
+    common = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            return os.open(file, flags | common)
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | common, 0o666)
+    except FileExistsError:  # another run made it just now
+        return os.open(file, os.O_RDONLY | common)
+    os.fchmod(handle, 0o666)  # whatever the umask is: another user's run holds the same file
     return handle
 
 

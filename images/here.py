@@ -134,7 +134,7 @@ class Here:
         results = Path(request.results)
         begin = results.stat().st_size if results.exists() else 0
         count = 0
-        wrong: list[str] = []
+        wrong, first = 0, ""
         with holding(log) as output, Heirs() as heirs:
             said = output.tell()
             process = subprocess.Popen(  # noqa: S603 - the user names the interpreter
@@ -150,7 +150,7 @@ class Here:
                 for line in follow(results, begin, lambda: process.poll() is not None, beat):
                     count += 1
                     if isinstance(line, str):
-                        wrong.append(line)
+                        wrong, first = wrong + 1, first or line
                     else:
                         tell(line)
             finally:
@@ -169,7 +169,7 @@ class Here:
             more = f" ({log} tells more)" if kept else ""
             raise ToolError(f"the suite ended {_ending(code)}{': ' * bool(last)}{last}{more}")
         if wrong:
-            raise ToolError(f"{results}: {len(wrong)} lines are no results: {wrong[0]}")
+            raise ToolError(f"{results}: {wrong} lines are no results: {first}")
 
 
 def _stop(process: subprocess.Popen[bytes], heirs: Heirs) -> None:

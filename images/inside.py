@@ -15,7 +15,7 @@ from typing import IO, Final, NamedTuple, Self
 
 from images.context import tarred
 from images.engine import Container, Engine, State, Wanted
-from images.following import Line, follow
+from images.following import Line, cut, follow
 from images.here import FINISHED, copied
 from images.recipe import CACHE, NAME, UID
 from matrix.errors import EngineError, OutsideError
@@ -32,6 +32,9 @@ _REQUEST: Final = "tmp/run/request.json"
 _RESULTS: Final = "/results"
 _STOPPED: Final = (2, 130, 137, 143)
 """Exit codes of a suite that was told to end: pytest's own for an interrupt, and those of SIGINT, SIGKILL and SIGTERM."""
+
+_MOST_PRINTED: Final = 1 << 28
+"""Bytes of a run's log: what is printed beyond is read, and not kept."""
 
 _PATIENCE: Final = 20.0
 """Seconds that an engine has to come back."""
@@ -166,14 +169,16 @@ class Inside:
         begin = self._writable(results)
         inside = replace(request, results=f"{_RESULTS}/{results.name}")
         sent = tarred({_REQUEST: json.dumps(asdict(inside)).encode()}, uid=self.user.uid)
-        wrong: list[str] = []
-        with self.engine.container(self.wanted(request)) as container:
+        wrong, first = 0, ""
+        with contextlib.ExitStack() as closing:
+            closing.callback(cut, results)  # once nobody writes any more
+            container = closing.enter_context(self.engine.container(self.wanted(request)))
             container.put(sent)
             container.start()
             watch = _Watch(container, output, self.until)
             for line in follow(results, begin, watch.ended, beat):
                 if isinstance(line, str):
-                    wrong.append(line)
+                    wrong, first = wrong + 1, first or line
                 else:
                     tell(line)
         end = ending(watch.state, out_of_memory=watch.out_of_memory, away=watch.away)
@@ -182,7 +187,7 @@ class Inside:
                 f"{results}: cannot be written (is the disk full?); what was measured before is kept"
             )
         if wrong:
-            raise OutsideError(f"{results}: {len(wrong)} lines are no results: {wrong[0]}")
+            raise OutsideError(f"{results}: {wrong} lines are no results: {first}")
         return end
 
     def _writable(self, results: Path) -> int:
@@ -247,8 +252,9 @@ class _Watch:
         for chunk in self._container.printed():
             # A full disk is for the results to tell of; what is printed has to be read all the same.
             with contextlib.suppress(OSError, ValueError):
-                self._output.write(chunk)
-                self._output.flush()
+                if (room := _MOST_PRINTED - self._output.tell()) > 0:
+                    self._output.write(chunk[:room])
+                    self._output.flush()
 
 
 def ending(state: State, *, out_of_memory: bool, away: bool) -> End:

@@ -57,7 +57,20 @@ def dead(one: Owner, *, running: bool, proc: Path = _PROC) -> bool:
         return False
     if one.boot != here.boot:
         return not running
-    return one.space == here.space and _start(proc, one.pid) != one.start
+    return one.space == here.space and _gone(proc, one)
+
+
+def _gone(proc: Path, one: Owner) -> bool:
+    """Say whether that process runs no more. /proc may hide those of other users (hidepid): a signal finds them all the same."""
+    if _read(proc / str(one.pid) / "stat"):
+        return _start(proc, one.pid) != one.start
+    try:
+        os.kill(one.pid, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
 
 
 def _boot(proc: Path) -> str:

@@ -51,7 +51,7 @@ def place(
     package = PACKAGES.get(subject)
     if package and package not in told.packages:
         raise ConfigurationError(f"{python}: {package} is not installed there")
-    found = device(told, gpu)
+    found = devices(told, gpu, capability(knowledge, target))[0]
     gpu_target = target_of(knowledge, found, target)
     return Place(
         stack=stack or named(told.packages, subject, told.machine, knowledge),
@@ -69,8 +69,19 @@ def this_cpu(told: Preflight) -> Place:
     return Place(stack="the reference", target="cpu", machine=machine, environment="slim")
 
 
-def device(told: Preflight, wanted: str | None) -> Mapping[str, str]:
-    """Pick the GPU. Raises ConfigurationError for none, another one, or several without a choice."""
+def capability(knowledge: Knowledge, target: str | None) -> str | None:
+    """Return the compute capability of a target, None where none is named. Raises ConfigurationError for none such."""
+    return knowledge.configuration.target(target).compute_capability if target else None
+
+
+def devices(
+    told: Preflight, wanted: str | None, capability: str | None = None
+) -> tuple[Mapping[str, str], ...]:
+    """Pick the GPUs that a run may take: the one of that UUID, else those of a capability, else all of one kind.
+
+    Where none is of the capability it is all as well: what they are is for `target_of` to tell. Raises
+    ConfigurationError for no GPU, not this one, or several kinds without a choice.
+    """
     if not told.gpu:
         raise ConfigurationError(
             "no NVIDIA GPU here (nvidia-smi names none, or CUDA_VISIBLE_DEVICES hides it); `select` needs none, nor does --self-test"
@@ -78,11 +89,14 @@ def device(told: Preflight, wanted: str | None) -> Mapping[str, str]:
     if wanted is not None:
         for each in told.gpu:
             if each["uuid"] == wanted:
-                return each
+                return (each,)
         raise ConfigurationError(f"--gpu {wanted}: not here, but {_uuids(told)}")
-    if len({each["compute_cap"] for each in told.gpu}) > 1:
-        raise ConfigurationError(f"several kinds of GPU are here: say --gpu, of {_uuids(told)}")
-    return told.gpu[0]
+    fitting = tuple(each for each in told.gpu if each["compute_cap"] == capability) or told.gpu
+    if len({each["compute_cap"] for each in fitting}) > 1:
+        raise ConfigurationError(
+            f"several kinds of GPU are here: say --target, or --gpu, of {_uuids(told)}"
+        )
+    return fitting
 
 
 def _uuids(told: Preflight) -> str:

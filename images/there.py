@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from images.engine import Engine, Image
 from images.here import Preflight
 from images.recipe import MARK, NAME, PIN
 from matrix.errors import ConfigurationError
+from matrix.result import unfit_name
 from matrix.vocabulary import ENVIRONMENTS, Environment
 from probes import conditions, preflight
+
+FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+"""What the label holds: a volume is named for it, and anyone can set a label."""
 
 
 def found(engine: Engine, name: str) -> Image:
@@ -15,8 +22,10 @@ def found(engine: Engine, name: str) -> Image:
     image = engine.image(name)
     if image is None:
         raise ConfigurationError(f"{name}: no such image here; pull it, or name a STACK to build")
-    if MARK not in image.labels or f"{NAME}.stack" not in image.labels:
+    if not FINGERPRINT.fullmatch(image.labels.get(MARK, "")):
         raise ConfigurationError(f"{name} has no label {MARK}: it is no image of this program's")
+    if fault := unfit_name(image.labels.get(f"{NAME}.stack", "")):
+        raise ConfigurationError(f"{name}: its label says a stack whose name {fault}")
     if image.machine != engine.machine:
         raise ConfigurationError(
             f"{name} is for {image.machine}, and this machine is {engine.machine}: build it here"

@@ -120,6 +120,8 @@ def make(job: Job, repository: Repository, folder: Path, shop: Workshop, when: s
     with alone(folder / ".making" / job.key, shop.tell):
         if found := there(job, folder):
             return found
+        for name in shop.engine.clear():  # its compilers would have the machine for hours
+            shop.tell(f"removed what a dead command left: {name}")
         began = time.monotonic()
         shop.tell(f"building {job.source.package} {job.source.version} ({job.source.merged[:12]})")
         image = have_builder(shop, job.python)

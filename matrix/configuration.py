@@ -31,10 +31,12 @@ from matrix.reference import (
     used_by_defects,
     used_by_gates,
     used_by_paths,
+    used_by_upstream,
 )
 from matrix.repository import RepositoriesFile, Upstream
 from matrix.stack import StacksFile
 from matrix.target import Target, TargetsFile
+from matrix.upstream import UpstreamFile
 
 HERE = Path(__file__).parent
 
@@ -191,6 +193,22 @@ class Configuration:
                 if not written.pins.get(package, "").startswith("@"):
                     words = f"names a repository of {package}, which it does not pin to a commit"
                     self._fail(file, entry, words, package)
+        return held
+
+    @cached_property
+    def watched(self) -> UpstreamFile:
+        """Changes that are watched upstream, and the repositories that they are of."""
+        file = "upstream.yaml"
+        held = load(self._folder / file, UpstreamFile)
+        self._distinct(file, "repository", [one.repository for one in held.repositories])
+        self._distinct(file, "watch", [one.watch for one in held.watched])
+        watches = entries("watch", [one.watch for one in held.watched])
+        self._known(file, used_by_upstream(held, watches))
+        for entry, one in zip(watches, held.watched, strict=True):
+            if not any(known.repository == one.repository for known in held.repositories):
+                self._fail(file, entry, f"is of {one.repository}, which is no repository above")
+            if not one.is_named:
+                self._fail(file, entry, "has to say a number, or with kind: commit a commit")
         return held
 
     @cached_property

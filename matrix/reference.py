@@ -15,6 +15,7 @@ from matrix.defect import DefectsFile
 from matrix.gate import GatesFile
 from matrix.path import PathsFile
 from matrix.rules import ANY_PACKAGE
+from matrix.upstream import UpstreamFile
 
 Kind = Literal["target", "family", "capability", "instruction", "package", "piece", "gate", "path"]
 
@@ -90,6 +91,15 @@ def used_by_defects(held: DefectsFile, defects: Sequence[Entry]) -> Iterator[Use
         yield from each(entry, "target", defect.targets)
         yield from each(entry, "piece", [defect.piece])
         yield from each(entry, "path", [defect.path])
+
+
+def used_by_upstream(held: UpstreamFile, watches: Sequence[Entry]) -> Iterator[Use]:
+    """Yield what `upstream.yaml` names: packages, capabilities and targets."""
+    for one in held.repositories:
+        yield Entry("repository", one.repository), "package", one.package
+    for entry, watched in zip(watches, held.watched, strict=True):
+        yield from each(entry, "capability", watched.capabilities)
+        yield from each(entry, "target", watched.targets)
 
 
 @cache

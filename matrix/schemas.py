@@ -23,15 +23,17 @@ from matrix.image import ImageReport, LockReport
 from matrix.model import Model
 from matrix.path import PathsFile
 from matrix.pins import Choice
-from matrix.plan import Pruned
+from matrix.planned import PlanOutput
 from matrix.proberun import ProbeRun
 from matrix.published import Listing
 from matrix.repository import RepositoriesFile
 from matrix.result import Result
 from matrix.selection import Selection
-from matrix.stack import StacksFile
+from matrix.stack import StacksFile, WrittenStack
 from matrix.target import TargetsFile
-from matrix.vocabulary import Answer, Compiled, Environment, Machine
+from matrix.upstream import UpstreamFile
+from matrix.vocabulary import Answer, Compiled, Environment
+from matrix.watching import WatchReport
 
 FOLDER: Final = Path(__file__).parent / "schema"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -72,28 +74,11 @@ class Audit(Model, frozen=True, kw_only=True):
     capabilities: dict[str, dict[str, Lamps]]
 
 
-class PlannedJob(Model, frozen=True, kw_only=True):
-    """One job of a GitHub matrix: `cells` are the capabilities to probe, by environment.
+class TryOutput(Model, frozen=True, kw_only=True):
+    """What `try --json` prints: the patched stack, as `stacks.yaml` has those by hand, and the jobs that probe it."""
 
-    `runs_on`: the labels of the runner that it needs. `seconds`: what it usually takes on a GPU, 0.0 where no earlier
-    run tells.
-    """
-
-    stack: str
-    target: str
-    machine: Machine
-    environments: tuple[Environment, ...]
-    capabilities: tuple[str, ...]
-    cells: dict[Environment, tuple[str, ...]]
-    runs_on: tuple[str, ...]
-    seconds: float
-
-
-class PlanOutput(Model, frozen=True, kw_only=True):
-    """What `plan --json` prints: `include` is GitHub's, `pruned` what is not worth a runner, and why."""
-
-    include: tuple[PlannedJob, ...]
-    pruned: tuple[Pruned, ...]
+    stack: WrittenStack
+    plan: PlanOutput
 
 
 FILES: Final[dict[str, type[Model]]] = {
@@ -104,6 +89,7 @@ FILES: Final[dict[str, type[Model]]] = {
     "defects": DefectsFile,
     "stacks": StacksFile,
     "drivers": DriversFile,
+    "upstream": UpstreamFile,
     "repositories": RepositoriesFile,
 }
 """The data files, by name without `.yaml`."""
@@ -113,6 +99,8 @@ OUTPUTS: Final[dict[str, type[Model]]] = {
     "audit": Audit,
     "pins": Choice,
     "plan": PlanOutput,
+    "watch": WatchReport,
+    "try": TryOutput,
     "build": ImageReport,
     "lock": LockReport,
     "select": Selection,
@@ -130,6 +118,8 @@ _TITLES: Final = {
     "audit": "nvfp4-matrix audit --json",
     "pins": "nvfp4-matrix pins --json",
     "plan": "nvfp4-matrix plan --json",
+    "watch": "nvfp4-matrix watch --json",
+    "try": "nvfp4-matrix try --json",
     "build": "nvfp4-matrix build --json",
     "lock": "nvfp4-matrix build --lock-only --json",
     "select": "nvfp4-matrix select --json",

@@ -16,9 +16,10 @@ from matrix.errors import MatrixError, OutsideError
 from reports.text import plain
 
 COMMANDS: Final = (
-    "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import", "publish",
+    "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import",
+    "publish", "watch", "try", "handback", "collect", "archive", "runners", "answer", "approve",
 )  # fmt: skip
-_MODULES: Final = {"import": "importing"}
+_MODULES: Final = {"import": "importing", "try": "trying"}
 """Commands that Python has a keyword of the same name for."""
 
 EXAMPLES = """\b

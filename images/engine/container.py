@@ -9,7 +9,7 @@ from typing import IO, Any, Final, NamedTuple
 
 import docker.errors
 import requests
-from docker.types import DeviceRequest, Mount
+from docker.types import DeviceRequest, LogConfig, Mount
 
 from images.engine.trouble import TROUBLE, answering
 from images.owner import me
@@ -21,6 +21,9 @@ OWNER: Final = f"{NAME}.owner"
 
 VOLUME: Final = f"{NAME}.volume"
 """The label of every volume of ours."""
+
+_PRINTED: Final = {"max-size": "64m", "max-file": "2"}
+"""What the engine keeps of what a container prints; without it a run that prints without end fills the engine's disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class Wanted:
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "init": True,
+            # What is printed is copied from there, and has to be there whatever the engine's own setting is.
+            "log_config": LogConfig(type="json-file", config=_PRINTED),
         }
         optional = {
             "mem_limit": self.memory,

@@ -20,7 +20,7 @@ from images.engine import Engine, Image
 from images.following import finished
 from images.here import Preflight
 from images.inside import Inside
-from images.place import Place, device, place, target_of, this_cpu
+from images.place import Place, capability, devices, place, target_of, this_cpu
 from images.recipe import MARK, NAME
 from images.worth import worthwhile
 from matrix.errors import ConfigurationError, OutsideError
@@ -96,15 +96,18 @@ def run(asked: Asked) -> NoReturn:
     knowledge = Knowledge.load()
     gpus = [] if asked.self_test else preflight.visible(conditions.gpu())
     if gpus:  # what cannot be run is told before an image is built for an hour
-        target_of(knowledge, device(_only_gpus(gpus), asked.gpu), asked.target)
+        fitting = _fitting(gpus, asked, knowledge)
+        target_of(knowledge, fitting[0], asked.target)
+        # Of several of a kind, one that nobody has just now; which is ours is settled by the lock.
+        idle = (each["uuid"] for each in fitting if gpu.idle(each["uuid"]))
+        asked = replace(asked, gpu=next(idle, fitting[0]["uuid"]))
     with Engine.connect() as engine, ExitStack() as closing:
         image = _image(asked, engine, gpus=bool(gpus))
         said = there.told(image)
         where = _where(asked, image, said, knowledge)
-        if removed := engine.clear():
-            _tell(f"removed what a dead run left: {', '.join(removed)}")
+        _clear(engine)
         if where.gpu:
-            closing.enter_context(_alone(where.gpu, wait=asked.wait))
+            closing.enter_context(_alone(where.gpu, engine, wait=asked.wait))
         temporary = asked.self_test and asked.folder is None
         kept = Path(closing.enter_context(_temporary())) if temporary else asked.folder or FOLDER
         request = _request(asked, where, image, said=said, folder=kept, knowledge=knowledge)
@@ -220,19 +223,30 @@ def _rest(request: Request, gpu: str, resume: str | None, folder: Path) -> Reque
 
 
 @contextmanager
-def _alone(uuid: str, *, wait: bool) -> Iterator[None]:
+def _alone(uuid: str, engine: Engine, *, wait: bool) -> Iterator[None]:
     """Have a GPU to ourselves: no other run of ours, and nobody else's work when it begins."""
     with gpu.held(uuid, wait=wait, tell=_tell):
+        # A run that was waited for and killed has let the lock go, and left its container at work.
+        _clear(engine)
         gpu.free(uuid, wait=wait, tell=_tell)
         yield
+
+
+def _clear(engine: Engine) -> None:
+    if removed := engine.clear():
+        _tell(f"removed what a dead run left: {', '.join(removed)}")
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="nvfp4-matrix-")
 
 
-def _only_gpus(gpus: list[dict[str, str]]) -> Preflight:
-    return Preflight(python="", machine="", packages={}, missing=(), compilers=(), gpu=tuple(gpus))
+def _fitting(
+    gpus: list[dict[str, str]], asked: Asked, knowledge: Knowledge
+) -> tuple[Mapping[str, str], ...]:
+    """Pick the GPUs that the run may take."""
+    here = Preflight(python="", machine="", packages={}, missing=(), compilers=(), gpu=tuple(gpus))
+    return devices(here, asked.gpu, capability(knowledge, asked.target))
 
 
 def _tell_of(report: ImageReport, *, runs: bool) -> None:

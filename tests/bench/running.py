@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 from images.engine import Engine, Image
 from images.there import found
 from matrix.errors import ConfigurationError, EngineError
-from tests.bench.figure import PYTHON, Aim, Findings, Table, Times, ran, told
+from tests.bench.figure import PYTHON, Aim, BenchError, Findings, Table, Times, ran, told
 
 COMMAND: Final = [PYTHON, "-c", "from reports.cli import main; main()", "probe", "--self-test"]
 ONLY: Final = "correctness.gemm"
@@ -19,21 +20,18 @@ BOUND: Final = 5.0
 
 def bench(*, rounds: int) -> Findings:
     """Probe the reference in an image that is here, and take from the whole what its checks took."""
-    image = _image()
-    if isinstance(image, str):
-        return Findings(notes=[f"run: left out, {image}"])
+    try:
+        image = _image()
+    except BenchError as error:
+        return Findings(notes=[f"run: left out, {error}"])
     whole: list[float] = []
     checks: list[float] = []
     beyond: list[float] = []
-    for number in range(rounds + 1):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [*COMMAND, "--image", image.id, "--only", ONLY, "--results", folder]
-            seconds = ran(command)
-            spent = _spent(Path(folder))
-        if number:  # the first one warms the disk's cache
-            whole.append(seconds)
-            checks.append(spent)
-            beyond.append(seconds - spent)
+    for _ in range(rounds):
+        seconds, spent = _run(image)
+        whole.append(seconds)
+        checks.append(spent)
+        beyond.append(seconds - spent)
     rows = [
         (name, told(Times(tuple(each)).median), Times(tuple(each)).spread)
         for name, each in (
@@ -51,18 +49,25 @@ def bench(*, rounds: int) -> Findings:
     return made
 
 
-def _image() -> Image | str:
-    """Return an image of ours that can be probed, or why there is none."""
+def _image() -> Image:
+    """Return the newest image of ours in which that runs, which warms the disk's cache; raise BenchError for none."""
     try:
         with Engine.connect() as engine:
             for each in engine.stacks():
-                try:
-                    return found(engine, each.id)
-                except ConfigurationError:  # a stack without torch
-                    continue
+                with contextlib.suppress(ConfigurationError, BenchError):  # none with a real torch
+                    _run(found(engine, each.id))
+                    return each
     except EngineError as error:
-        return str(error)
-    return "no image of a stack with torch and pytest is here: `nvfp4-matrix build` makes one"
+        raise BenchError(str(error)) from error
+    raise BenchError("no image of a stack with torch is here: `nvfp4-matrix build` makes one")
+
+
+def _run(image: Image) -> tuple[float, float]:
+    """Run it once; return the seconds of the command, and those of its checks."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*COMMAND, "--image", image.id, "--only", ONLY, "--results", folder]
+        seconds = ran(command)
+        return seconds, _spent(Path(folder))
 
 
 def _spent(folder: Path) -> float:

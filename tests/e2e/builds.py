@@ -21,7 +21,7 @@ written:
   - {{name: absent, pins: {{tiny: '9.9'}}}}
   - {{name: real, pins: {{markupsafe: 3.0.2, jinja2: 3.1.6}}}}
 """
-Unbuilt = Callable[..., dict[str, Any]]
+Unbuilt = Callable[..., None]
 Build = Callable[..., subprocess.CompletedProcess[str]]
 
 

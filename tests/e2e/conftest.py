@@ -48,7 +48,7 @@ def engine() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def base(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the digest of a Debian with a Python, made by debootstrap once for an engine: 45 to 75 s."""
-    if not engine.api.images(BASE):
+    if not engine.api.images(f"{BASE}:base"):
         folder = tmp_path_factory.mktemp("base")
         made = ["debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates"]
         subprocess.run([*made, "bookworm", folder / "root"], check=True, stdout=subprocess.DEVNULL)
@@ -116,13 +116,15 @@ def build(arguments: list[str], engine: Any, built: set[str], tmp_path: Path) ->
 
 
 @pytest.fixture
-def unbuilt(build: Build, engine: Any) -> Unbuilt:
-    """Build what the arguments say and remove the image: the lock is kept, and nothing else. Return what it was."""
+def unbuilt(build: Build, engine: Any, built: set[str]) -> Unbuilt:
+    """Make the lock of what the arguments say, and see to it that no earlier test's image is there."""
 
-    def run(*arguments: str) -> dict[str, Any]:
-        made = told(build(*arguments, "--json"))
-        engine.images.remove(made["image"], force=True)
-        return made
+    def run(stack: str, *arguments: str) -> None:
+        told(build(stack, *arguments, "--lock-only", "--json"))
+        for name in built:
+            for each in engine.api.images(name):
+                if each["Labels"]["nvfp4-matrix.stack"] == stack:
+                    engine.images.remove(name, force=True)
 
     return run
 

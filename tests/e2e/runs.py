@@ -18,7 +18,7 @@ from tests.e2e.builds import PYTHON
 TORCH = "2.13.0"
 STACKS = f"as_released: []\nwritten:\n  - {{name: torch, pins: {{torch: {TORCH}}}}}\n"
 MAIN = [sys.executable, "-c", "from reports.cli import main; main()", "probe"]
-PATIENCE = 60.0
+PATIENCE = 120.0
 RUN = {"label": "nvfp4-matrix.run"}
 """What the containers of runs have, and of nothing else."""
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,12 +63,12 @@ def test_a_stack_becomes_an_image_and_a_second_build_does_nothing(
     first = {**told(build("tiny", "--json")), "seconds": {}}
     assert (kept / "sbom.json").read_text() == bill
 
-    seconds: list[float] = []
-    for _ in range(3):  # the best counts: the machine may be busy with something else
-        began = time.monotonic()
-        assert told(build("tiny", "--json")) == {**first, "built": False, "seconds": {}}
-        seconds.append(time.monotonic() - began)
-    assert min(seconds) < 1, seconds
+    # Of a processor, for the machine may be busy with something else: `nox -s bench` tells what a user waits.
+    began = os.times()
+    assert told(build("tiny", "--json")) == {**first, "built": False, "seconds": {}}
+    ended = os.times()
+    took = sum(ended[2:4]) - sum(began[2:4])  # of children, user's and system's
+    assert took < 1, took
 
 
 @pytest.mark.usefixtures("tiny")
@@ -160,7 +159,7 @@ def test_a_stack_that_lost_its_kernels_and_chooses_otherwise_is_told(
 def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
     build: Build, unbuilt: Unbuilt, tiny: Shelf, engine: Any
 ) -> None:
-    image = unbuilt("tiny")["image"]
+    unbuilt("tiny")
     tiny.wheels.pop("other-2.5-py3-none-any.whl")  # after it was locked
     error = line(build("tiny"), 3)
     assert error.startswith("nvfp4-matrix: tiny: the build failed at 'RUN python3.11 -m venv")
@@ -168,7 +167,7 @@ def test_a_build_that_fails_tells_its_last_words_the_log_and_what_to_do(
     assert "--relock" in error
     log = Path(error.rpartition("the whole log: ")[2])
     assert "other" in log.read_text()
-    assert engine.api.images(image) == []
+    assert engine.api.images(f"nvfp4-matrix:{log.parent.name}") == []
 
 
 def test_an_image_that_lacks_the_compiler_of_its_environment_is_not_made(

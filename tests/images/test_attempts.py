@@ -120,8 +120,9 @@ def test_a_run_that_did_not_come_as_far_as_to_open_leaves_nothing(
 ) -> None:
     with pytest.raises(kind, match=said):
         run(tmp_path, end)
-    assert not (tmp_path / "one.jsonl").exists()
-    assert not (tmp_path / "one.going").exists()
+    told = {"one.log"} if "tells more" in said else set()
+    assert {file.name for file in tmp_path.iterdir()} - {"one.log"} == set()
+    assert told <= {file.name for file in tmp_path.iterdir()}, "what is told of is there"
 
 
 def test_a_run_whose_owner_is_dead_is_gone_on_with_and_its_check_blamed_once(
@@ -164,11 +165,12 @@ def test_of_several_the_newest_goes_on(tmp_path: Path) -> None:
     assert unfinished(tmp_path, "k") == "probe-20261122000000-aa"
 
 
-def test_a_run_that_wrote_nothing_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / "one.jsonl").touch()
+@pytest.mark.parametrize("file", ["one.jsonl", "one.log"])
+def test_a_run_that_wrote_nothing_is_begun_anew(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).touch()
     mark(tmp_path, DEAD)
     assert resumed(request(tmp_path), "one", tmp_path) is None
-    assert list(tmp_path.iterdir()) == []
+    assert {each.name for each in tmp_path.iterdir()} <= {"one.log"}
 
 
 def test_a_run_of_another_image_does_not_go_on(tmp_path: Path) -> None:
@@ -198,3 +200,21 @@ def test_who_stops_a_run_blames_no_check(tmp_path: Path) -> None:
     assert more is not None
     assert len(more.rest or ()) == 3
     assert errors(tmp_path) == []
+
+
+def test_a_run_of_which_no_container_can_be_made_leaves_nothing(tmp_path: Path) -> None:
+    def refused(_: Path) -> State:
+        raise EngineError("no such GPU")
+
+    with pytest.raises(EngineError, match="no such GPU"):
+        run(tmp_path, refused)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_name_of_a_run_is_told_before_anything_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    mark(tmp_path, DEAD)
+    (tmp_path / "one.jsonl").touch()
+    with pytest.raises(ConfigurationError, match="has no run of that name"):
+        resumed(request(tmp_path), "../one", tmp_path / "results")
+    assert (tmp_path / "one.going").exists()

@@ -66,6 +66,19 @@ def test_a_gpu_is_held_by_one_at_a_time_and_whoever_has_it_is_told(place: Path) 
             assert told == [f"{UUID}: {said}; waiting"]
 
 
+def test_one_that_a_run_has_or_anything_else_computes_on_is_not_idle(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = smi(tmp_path, monkeypatch)
+    assert gpu.idle(UUID)
+    with gpu.held(UUID, wait=False, tell=print):
+        assert not gpu.idle(UUID)
+        assert gpu.idle(f"{UUID}0"), "another one"
+    rows.write_text(f"{UUID}, 1234, python, 20480 MiB\n")
+    assert not gpu.idle(UUID)
+    assert len([*place.iterdir()]) == 2
+
+
 def test_a_lock_is_another_users_to_take_as_well(place: Path) -> None:
     before = os.umask(0o077)
     try:
@@ -81,6 +94,27 @@ def test_a_link_in_its_place_is_refused(place: Path, tmp_path: Path) -> None:
     (place / f"nvfp4-matrix-{UUID}.lock").symlink_to(tmp_path / "mine")
     with (
         pytest.raises(OutsideError, match="a run locks its GPU there"),
+        gpu.held(UUID, wait=False, tell=print),
+    ):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o444])
+def test_what_is_no_file_in_its_place_is_refused(place: Path, mode: int) -> None:
+    os.mkfifo(place / f"nvfp4-matrix-{UUID}.lock", mode)
+    with (
+        pytest.raises(OutsideError, match="is no file of a lock, remove it"),
+        gpu.held(UUID, wait=False, tell=print),
+    ):
+        pass
+
+
+def test_a_second_name_of_somebodys_file_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (place / f"nvfp4-matrix-{UUID}.lock").hardlink_to(tmp_path / "mine")
+    with (
+        pytest.raises(OutsideError, match="is no file of a lock, remove it"),
         gpu.held(UUID, wait=False, tell=print),
     ):
         pass

@@ -277,6 +277,16 @@ def test_half_a_line_of_an_earlier_attempt_is_left_out(tmp_path: Path) -> None:
     assert finished(tmp_path / "other.jsonl") == (None, ())
 
 
+def test_what_is_longer_than_any_line_of_ours_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "one.jsonl"
+    file.write_text(json.dumps(OPENING) + "\n", encoding="utf-8")
+    with file.open("r+b") as sparse:
+        sparse.truncate(1 << 40)
+    opening, results = finished(file)
+    assert opening is not None
+    assert results == ()
+
+
 def _ended(pid: int) -> bool:
     for _ in range(100):
         try:

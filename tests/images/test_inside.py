@@ -4,12 +4,13 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from images import inside
+from images import following, inside
 from images.engine import State
 from images.following import Line, nothing
 from images.inside import End, Inside, RunLimitError, User, ending, user
@@ -187,3 +188,48 @@ def test_the_file_of_results_is_made_for_who_writes_it(tmp_path: Path) -> None:
     told = (tmp_path / "one.jsonl").stat()
     assert told.st_uid == os.getuid()
     assert told.st_mode & 0o002 == 0
+
+
+@pytest.mark.parametrize("size", [following.MOST + 1, 1 << 42])
+def test_what_writes_without_end_is_ended_and_what_was_finished_before_is_kept(
+    tmp_path: Path, size: int
+) -> None:
+    def work(file: Path) -> State:
+        put(file, OPENING, result("m=1"))
+        os.truncate(file, size)
+        return State(running=True, code=0, out_of_memory=False)
+
+    engine = Engine(work)
+    with pytest.raises(OutsideError, match="more than 256 MiB, which are no results"):
+        attempt(engine, tmp_path)
+    assert engine.removed == 1
+    opening, results = following.finished(tmp_path / "one.jsonl")
+    assert opening is not None
+    assert len(results) == 1
+    assert (tmp_path / "one.jsonl").read_bytes().count(b"\0") == 0
+
+
+@pytest.mark.parametrize("content", [b"\0" * (100 << 20), b"\n" * 400_000])
+def test_lines_without_end_are_not_held_in_memory(tmp_path: Path, content: bytes) -> None:
+    def work(file: Path) -> State:
+        put(file, OPENING)
+        with file.open("ab") as output:
+            output.write(content)
+        return gone()
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(OutsideError, match="lines are no results: "):
+            attempt(Engine(work), tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_printed_without_end_is_kept_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inside, "_MOST_PRINTED", 8)
+    attempt(Engine(all_of_it), tmp_path)
+    attempt(Engine(all_of_it), tmp_path)
+    assert (tmp_path / "log").read_bytes() == b"hello\nhe"

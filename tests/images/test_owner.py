@@ -66,3 +66,17 @@ def test_of_whom_nobody_here_can_tell_is_never_dead(change: dict[str, str]) -> N
 def test_where_there_is_no_proc_nobody_is_dead(tmp_path: Path) -> None:
     assert me(tmp_path).boot == ""
     assert not dead(me()._replace(start="1"), running=False, proc=tmp_path)
+
+
+def test_a_process_that_proc_hides_is_not_dead(tmp_path: Path) -> None:
+    """As with hidepid, which hides other users' processes."""
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text("a boot\n")
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").symlink_to("pid:[1]")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        one = Owner(me().node, "a boot", "pid:[1]", child.pid, "77")
+        assert not dead(one, running=True, proc=tmp_path)
+        child.kill()
+        child.wait()
+    assert dead(one, running=True, proc=tmp_path)

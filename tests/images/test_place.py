@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from images.here import Preflight
-from images.place import Place, device, named, place, rates, target_of, this_cpu
+from images.place import Place, devices, named, place, rates, target_of, this_cpu
 from matrix.errors import ConfigurationError
 from matrix.knowledge import Knowledge
 
@@ -56,7 +56,7 @@ def test_the_gpu_decides_the_target() -> None:
         ((SPARK,), {"gpu": "GPU-9"}, "not here, but GPU-1"),
         ((SPARK,), {"stack": "x" * 201}, "--stack: the name is longer than 200"),
         ((SPARK,), {"stack": "a\nb"}, "--stack: the name has characters"),
-        ((SPARK, RTX), {}, "several kinds of GPU are here: say --gpu, of GPU-1"),
+        ((SPARK, RTX), {}, "several kinds of GPU are here: say --target, or --gpu, of GPU-1"),
         ((SPARK,), {"subject": "flashinfer"}, "flashinfer-python is not installed there"),
     ],
 )
@@ -73,8 +73,16 @@ def test_a_target_that_does_not_exist_with_this_cpu_is_told() -> None:
 
 
 def test_of_several_gpus_one_is_named() -> None:
-    assert device(told(SPARK, RTX), "GPU-2") == RTX
+    assert devices(told(SPARK, RTX), "GPU-2") == (RTX,)
+    assert devices(told(SPARK, RTX), None, RTX["compute_cap"]) == (RTX,)
+    assert devices(told(SPARK, RTX), None, SPARK["compute_cap"]) == (SPARK,)
     assert target_of(knowledge(), RTX, None).name == "sm120"
+
+
+def test_of_several_of_a_kind_each_may_be_taken() -> None:
+    twin = {**RTX, "uuid": "GPU-3"}
+    assert devices(told(RTX, twin), None) == (RTX, twin)
+    assert devices(told(RTX, twin), None, "9.0") == (RTX, twin), "which target it is, is told later"
 
 
 def test_as_released_pins_are_the_release() -> None:

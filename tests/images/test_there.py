@@ -45,6 +45,9 @@ def without(*names: str) -> dict[str, str]:
     [
         ((None,), "no such image here; pull it"),
         (({},), "is no image of this program's"),
+        (({**LABELS, "nvfp4-matrix.fingerprint": "../etc"},), "is no image of this program's"),
+        ((without("stack"),), "says a stack whose name is empty"),
+        (({**LABELS, "nvfp4-matrix.stack": "a\x1b[1m"},), "whose name has characters that cannot"),
         ((LABELS, "aarch64"), "is for aarch64, and this machine is x86_64"),
         ((without("pytest"),), "pytest not installed there"),
         ((without("pytest", "torch"),), "torch and pytest not installed there"),

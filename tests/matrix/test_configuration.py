@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matrix.document import load
 from matrix.driver import DriversFile
 from matrix.errors import ConfigurationError
 
-PARTS = ("targets", "capabilities", "gates", "paths", "defects", "stacks")
+PARTS = ("targets", "capabilities", "gates", "paths", "defects", "stacks", "watched")
 
 
 SOUND = Path(__file__).parent / "configuration"
@@ -342,3 +343,43 @@ def test_a_file_asks_for_no_other_than_those_that_it_names(folder: Path) -> None
 
 def test_the_drivers_are_sound() -> None:
     assert load(HERE / "drivers.yaml", DriversFile).drivers
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("package: vllm", "package: vlm", "unknown package 'vlm'; did you mean vllm?"),
+        ("[gemm]", "[gem]", "unknown capability 'gem'; did you mean gemm?"),
+        ("[sm121]", "[sm12]", "unknown target 'sm12'"),
+        ("    number: 7", "    number: 0", "has to say a number, or with kind: commit a commit"),
+        (
+            "    commit: abcdef0",
+            "    commit: ''",
+            "has to say a number, or with kind: commit a commit",
+        ),
+        (
+            "    kind: commit",
+            "    kind: pull",
+            "has to say a number, or with kind: commit a commit",
+        ),
+        ("watch: vllm@abcdef0", "watch: vllm#7", "'vllm#7' stands twice"),
+        ("    number: 7\n", "    number: 7\n    state: merged\n", "unknown key 'state'"),
+        ("source: https:", "source: http:", "source"),
+    ],
+)
+def test_a_watched_change_that_cannot_be_followed_is_told_with_its_line(
+    folder: Path, old: str, new: str, words: str
+) -> None:
+    change(folder, "upstream.yaml", old, new)
+    told = complaint(folder, "watched")
+    assert re.match(rf"{re.escape(str(folder / 'upstream.yaml'))}:\d+: ", told)
+    assert words in told
+
+
+def test_a_watched_change_is_of_a_repository_that_is_named(folder: Path) -> None:
+    text = (folder / "upstream.yaml").read_text()
+    head, _, rest = text.partition("watched:")
+    (folder / "upstream.yaml").write_text(
+        f"{head}watched:{rest.replace('vllm-project/vllm', 'a/b')}"
+    )
+    assert "is of a/b, which is no repository above" in complaint(folder, "watched")

@@ -67,6 +67,17 @@ def test_a_bad_argument_is_one_line_before_the_engine_is_asked(
     assert told in refused(command(*arguments), 2)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Upper/case", "a b", "x/y:tag;id", "$(id)/x", "x@sha256:0", "-x", "", "h/" + "a" * 300],
+)
+@pytest.mark.parametrize("option", ["--push", "--pull-from"])
+def test_a_name_of_no_registry_is_refused_before_the_engine_is_asked(
+    command: Command, option: str, name: str
+) -> None:
+    assert f"{option} {name[:80]!r}" in refused(command(*BUILD, f"{option}={name}"), 2)
+
+
 def test_no_engine_is_told_with_its_place(command: Command, none: str) -> None:
     line = refused(command(*BUILD), 3)
     assert f"no Docker engine answers at {none}" in line

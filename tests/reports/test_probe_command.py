@@ -5,12 +5,17 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from pytest_httpserver import HTTPServer
 
+from images import gpu
 from matrix import schemas
+from matrix.errors import OutsideError
+from reports.commands import stackrun
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -146,8 +151,8 @@ def test_another_machines_engine_is_refused(
         httpserver.expect_request(path).respond_with_json(told)
     monkeypatch.setenv("DOCKER_HOST", f"tcp://{httpserver.host}:{httpserver.port}")
     code, _, err = command("probe", "--image", "nvfp4-matrix:0")
-    assert code == 2
     assert "DOCKER_HOST is another machine's engine" in err
+    assert code == 2
 
 
 @pytest.mark.torch
@@ -175,3 +180,26 @@ def test_the_self_test_probes_the_reference_and_every_line_is_of_the_schema(
         validator.validate(line)
         assert line["status"] == "pass"
         assert line["kernels"] == ["reference_nvfp4_gemm"]
+
+
+def test_what_a_dead_run_left_is_removed_once_its_gpu_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a run that is killed then gets its lock, while its container still computes."""
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(gpu, "LOCKS", (tmp_path,))
+    monkeypatch.setenv("PATH", "/nowhere")
+    held: list[bool] = []
+
+    def clear() -> list[str]:
+        with (
+            pytest.raises(OutsideError, match="has it"),
+            gpu.held("GPU-1", wait=False, tell=print),
+        ):
+            pass
+        held.append(True)
+        return ["left"]
+
+    engine: Any = SimpleNamespace(clear=clear)
+    with stackrun._alone("GPU-1", engine, wait=True):
+        assert held == [True]
