@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from images.alone import alone
+from images.alone import alone, alone_here
 from images.context import context, proxies
 from images.engine import BuildFailure, Engine, Image, Wanted
 from images.failure import Transcript, failed
@@ -77,7 +77,7 @@ def make(
     from images.sbom import sbom  # noqa: PLC0415
 
     folder = order.folder
-    with alone(folder, tell):
+    with alone(folder, tell), alone_here(fingerprint(order.recipe), tell):
         if found := ready(order, engine):
             return found
         for name in engine.clear():

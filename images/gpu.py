@@ -46,14 +46,14 @@ def held(uuid: str, *, wait: bool, tell: Callable[[str], None]) -> Iterator[None
 
     Raises OutsideError, with who holds it, where another run does and `wait` does not wait for it.
     """
-    handle = _opened(_place() / _name(uuid))
+    handle = lock(_name(uuid))
     try:
-        if not _taken(handle):
+        if not taken(handle):
             holder = _holder(handle)
             if not wait:
                 raise OutsideError(f"{uuid}: a run of {holder} has it; wait for it with --wait")
             tell(f"{uuid}: a run of {holder} has it; waiting")
-            while not _taken(handle):
+            while not taken(handle):
                 time.sleep(_STEP)
         # Whose it is can be written only by who made the file, or where all may: it is told, not relied on.
         with contextlib.suppress(OSError):
@@ -81,15 +81,20 @@ def free(uuid: str, *, wait: bool, tell: Callable[[str], None]) -> None:
 
 def idle(uuid: str) -> bool:
     """Say whether nobody has a GPU at this moment, neither a run of ours nor anything else."""
-    handle = _opened(_place() / _name(uuid))
+    handle = lock(_name(uuid))
     try:
-        return _taken(handle) and not users(uuid)
+        return taken(handle) and not users(uuid)
     finally:
         os.close(handle)
 
 
 def _name(uuid: str) -> str:
     return f"nvfp4-matrix-{re.sub('[^A-Za-z0-9-]', '', uuid)}.lock"
+
+
+def lock(name: str) -> int:
+    """Open a file that all users of this machine lock; whoever opened it closes it. Raises OutsideError."""
+    return _opened(_place() / name)
 
 
 def _place() -> Path:
@@ -106,10 +111,10 @@ def _opened(file: Path) -> int:
         handle = _there(file)
         told = os.fstat(handle)
     except OSError as error:
-        raise OutsideError(f"{file}: {error.strerror}; a run locks its GPU there") from error
+        raise OutsideError(f"{file}: {error.strerror}; locks are held there") from error
     if not stat.S_ISREG(told.st_mode) or told.st_nlink != 1:  # anyone can put anything there
         os.close(handle)
-        raise OutsideError(f"{file}: is no file of a lock, remove it; a run locks its GPU there")
+        raise OutsideError(f"{file}: is no file of a lock, remove it; locks are held there")
     return handle
 
 
@@ -126,7 +131,8 @@ def _there(file: Path) -> int:
     return handle
 
 
-def _taken(handle: int) -> bool:
+def taken(handle: int) -> bool:
+    """Take an opened lock, unless somebody has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,7 +16,7 @@ from typing import IO, Final, NamedTuple
 import msgspec
 
 from images import builder
-from images.alone import alone
+from images.alone import alone, alone_here
 from images.checkout import laid_out
 from images.contained import opened_tar
 from images.context import CA_BUNDLE, pip_conf, proxies, tarred
@@ -158,7 +158,13 @@ def make(job: Job, repository: Repository, folder: Path, shop: Workshop, when: s
 
 def have_builder(shop: Workshop, python: str) -> str:
     """Return the id of the builder's image, built where it is not there. Raises EngineError where that fails."""
-    name, digits = builder.tag(shop.base, python), builder.fingerprint(shop.base, python)
+    digits = builder.fingerprint(shop.base, python)
+    with alone_here(digits, shop.tell):
+        return _builder(shop, python, digits)
+
+
+def _builder(shop: Workshop, python: str, digits: str) -> str:
+    name = builder.tag(shop.base, python)
     if image := shop.engine.image(name):
         return image.id
     shop.engine.base(shop.base, shop.tell)

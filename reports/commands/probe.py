@@ -74,7 +74,9 @@ _OF_IMAGES: Final = tuple(option for option in build.params if option.name not i
 )
 @click.option("--limit", default=300.0, show_default=True, help="Seconds for one check.")
 @click.option("--soak", default=60.0, show_default=True, help="Seconds of the soak.")
-@click.option("--run-limit", type=float, metavar="SECONDS", help="For all of it (not --here).")
+@click.option(
+    "--run-limit", type=float, metavar="SECONDS", help="For all checks together (not --here)."
+)
 @click.option("--memory", metavar="SIZE", help="What the container may take: 64g (not --here).")
 @click.option("--wait", is_flag=True, help="Wait for a GPU that is in use (not --here).")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was stopped.")

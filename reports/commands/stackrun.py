@@ -92,7 +92,6 @@ class Asked:
 def run(asked: Asked) -> NoReturn:
     """Run it, and end with the exit code. Raises what the rooms below raise, each in one line."""
     asked.check()
-    began = time.monotonic()
     knowledge = Knowledge.load()
     gpus = [] if asked.self_test else preflight.visible(conditions.gpu())
     if gpus:  # what cannot be run is told before an image is built for an hour
@@ -118,7 +117,8 @@ def run(asked: Asked) -> NoReturn:
                 image.labels[MARK],
                 gpu=where.gpu,
                 memory=asked.memory,
-                until=None if asked.run_limit is None else began + asked.run_limit,
+                # Neither an image's build nor the wait for a GPU is the run's.
+                until=None if asked.run_limit is None else time.monotonic() + asked.run_limit,
                 variables={PLANTED: os.environ[PLANTED]} if asked.probed == "planted" else {},
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -225,12 +226,19 @@ def test_a_stopped_build_leaves_nothing_and_the_next_one_is_whole(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_of_two_that_want_the_same_image_one_builds(unbuilt: Unbuilt, arguments: list[str]) -> None:
+@pytest.mark.parametrize("folder", ["kept", "others"])
+def test_of_two_that_want_the_same_image_one_builds(
+    unbuilt: Unbuilt, arguments: list[str], tmp_path: Path, folder: str
+) -> None:
+    """In one checkout, and in two of one machine: an engine gives both the same intermediate images."""
     unbuilt("tiny")
+    if folder != "kept":
+        shutil.copytree(tmp_path / "kept", tmp_path / folder)
     first = [*arguments, "tiny", "--json"]
+    second = [*first, "--kept", str(tmp_path / folder)]
     with (
         subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as one,
-        subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as two,
+        subprocess.Popen(second, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as two,
     ):
         reports: list[Mapping[str, Any]] = [
             json.loads(each.communicate()[0]) for each in (one, two)

@@ -93,7 +93,7 @@ def test_a_link_in_its_place_is_refused(place: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     (place / f"nvfp4-matrix-{UUID}.lock").symlink_to(tmp_path / "mine")
     with (
-        pytest.raises(OutsideError, match="a run locks its GPU there"),
+        pytest.raises(OutsideError, match="locks are held there"),
         gpu.held(UUID, wait=False, tell=print),
     ):
         pass
