@@ -90,6 +90,13 @@ def images(session: nox.Session) -> None:
 
 
 @nox.session
+def workflows(session: nox.Session) -> None:
+    """Lint the workflow files: GitHub's schema, zizmor, actionlint; and read GitHub's own examples of events."""
+    install(session, "tests", "workflows")
+    session.run("pytest", "-m", "workflows", "tests/e2e/test_workflows.py", *session.posargs)
+
+
+@nox.session
 def github(session: nox.Session) -> None:
     """Publish to an emulator of GitHub's API, each request held against GitHub's own description of it.
 
@@ -101,7 +108,8 @@ def github(session: nox.Session) -> None:
     quiet = ("--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--prefix", str(parts))
     session.run("python", "-c", *npm, *quiet, *FROM_NPM)
     session.env["NVFP4_MATRIX_NPM"] = str(parts)
-    session.run("pytest", "-m", "github", "tests/e2e/test_publish.py", *session.posargs)
+    asked = ("tests/e2e/test_publish.py", "tests/e2e/test_driving.py")
+    session.run("pytest", "-m", "github", *asked, *session.posargs)
 
 
 @nox.session

@@ -100,9 +100,15 @@ class Executed:
         )
 
     @property
+    def results(self) -> Iterator[Result]:
+        """Every result, those of a cell together."""
+        for results in self._by_spot.values():
+            yield from results
+
+    @property
     def usual(self) -> dict[tuple[str, str], float]:
         """How many seconds a run takes, by target and capability."""
-        return usual(result for results in self._by_spot.values() for result in results)
+        return usual(self.results)
 
     def light(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         """Give each cell what ran on it; without results it stays what it is."""

@@ -36,19 +36,25 @@ class Knowledge:
         configuration: Configuration,
         published: Published,
         selections: Selections | None = None,
+        proposed: Sequence[NamedStack] = (),
         written: Sequence[WrittenStack] | None = None,
     ) -> None:
         self._written = written
         self.configuration = configuration
+        self.proposed = tuple(proposed)
         self.published = published
         self.situations = Situations(configuration, published, selections or Selections())
         self._chapters: dict[tuple[str, str, tuple[str, ...]], tuple[Chapter, ...]] = {}
 
     @classmethod
-    def load(cls) -> Knowledge:
-        """Read the data files and the ledger that come with the program."""
+    def load(cls, proposed: Sequence[NamedStack] = ()) -> Knowledge:
+        """Read the data files and the ledger that come with the program.
+
+        `proposed` are more stacks; one of a name that we have stands for ours.
+        """
         ledger = Ledger()
-        return cls(Configuration(), Published(ledger.read(), read_listing(ledger.folder)))
+        published = Published(ledger.read(), read_listing(ledger.folder))
+        return cls(Configuration(), published, proposed=proposed)
 
     @cached_property
     def packages(self) -> frozenset[str]:
@@ -78,13 +84,15 @@ class Knowledge:
                         name = f"{wanted.name}[{extra}]=={version}"
                         found.append(NamedStack(name, pins, (extra,), entry.note))
         found.sort(key=lambda stack: (stack.lead[0], Version(stack.lead[1])), reverse=True)
+        theirs = {stack.name for stack in self.proposed}
         written = self.configuration.stacks.written if self._written is None else self._written
-        return (*found, *map(by_hand, written))
+        ours = [each for each in written if each.name not in theirs]
+        return (*found, *map(by_hand, ours), *self.proposed)
 
     def holding(self, written: Sequence[WrittenStack]) -> Knowledge:
         """Return the same knowledge with other stacks by hand."""
         known = self.situations.selections
-        return Knowledge(self.configuration, self.published, known, tuple(written))
+        return Knowledge(self.configuration, self.published, known, written=tuple(written))
 
     def report(
         self,

@@ -1,97 +1,72 @@
-"""New pins that upstream's releases suggest: a stack by hand that lacks a watched change gets the release with it. Pure."""
+"""Stacks that somebody proposes, in a file of the form of `stacks.yaml` that may be anybody's. Pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection
 from typing import Final
 
-from packaging.version import Version
-
 from matrix import pin
-from matrix.model import Model
-from matrix.pin import Release, Source
-from matrix.reference import parsed
-from matrix.stack import WrittenStack
-from matrix.tracking import Tracked
+from matrix.document import loads, nearest
+from matrix.errors import ConfigurationError
+from matrix.result import unfit_name
+from matrix.stack import StacksFile, WrittenStack
 
-_SLUG: Final = re.compile(r"[^A-Za-z0-9]+")
-
-
-class NewPin(Model, frozen=True, kw_only=True):
-    """One pin of a stack by hand, and the release that brings the watched changes in `watches`."""
-
-    stack: str
-    package: str
-    before: str
-    after: str
-    watches: tuple[str, ...]
-
-    @property
-    def branch(self) -> str:
-        """Name the branch that it is proposed on: the same for the same pin, so that it is proposed once."""
-        words = (_SLUG.sub("-", word).strip("-").lower() for word in (self.stack, self.package))
-        version = re.sub(r"[^A-Za-z0-9]+", ".", self.after).strip(".")
-        return "nvfp4-matrix/" + "-".join((*(word or "x" for word in words), version))[:150].rstrip(
-            ".-"
-        )
-
-    @property
-    def title(self) -> str:
-        """Say it in one line, in which GitHub finds no reference."""
-        brings = ", ".join(re.sub(r"[#@]", " ", watch) for watch in self.watches)
-        return f"{self.stack}: {self.package} {self.after}, which has {brings}"[:200]
+LARGEST: Final = 1 << 20
+"""Characters of such a file; ours has a thousandth."""
 
 
-def new_pins(
-    written: Sequence[WrittenStack], tracked: Sequence[Tracked], packages: Mapping[str, str]
-) -> Iterator[NewPin]:
-    """Yield the pins that a release with watched changes should replace.
+def proposal(
+    text: str, name: str, *, ours: Collection[WrittenStack], packages: Collection[str]
+) -> tuple[WrittenStack, ...]:
+    """Return the stacks by hand that a file has and we have not, or not so; `name` stands for it in complaints.
 
-    A release is replaced by the lowest later one with every change that it lacks, a commit with pull requests by one
-    that has all of them. `packages`: what each repository releases.
+    Raises ConfigurationError where one of them is no stack.
     """
-    for stack in written:
-        for package, text in stack.pins.items():
-            about = [one for one in tracked if packages.get(one.repository) == package and one.has]
+    if len(text) > LARGEST:
+        raise ConfigurationError(f"{name}: is larger than a file of stacks can be")
+    known = {(stack.name, tuple(stack.pins.items())) for stack in ours}
+    found = [
+        stack
+        for stack in loads(text, StacksFile, name).written
+        if (stack.name, tuple(stack.pins.items())) not in known
+    ]
+    for stack in found:
+        _check(stack, name, packages)
+    if len({stack.name for stack in found}) < len(found):
+        raise ConfigurationError(f"{name}: a name stands twice")
+    return tuple(found)
+
+
+def changed(before: StacksFile, now: StacksFile) -> tuple[str, ...]:
+    """Name the stacks by hand that are new, or pin otherwise than before; the order of pins counts, the first leads."""
+    known = {(stack.name, tuple(stack.pins.items())) for stack in before.written}
+    return tuple(
+        stack.name for stack in now.written if (stack.name, tuple(stack.pins.items())) not in known
+    )
+
+
+def _check(stack: WrittenStack, name: str, packages: Collection[str]) -> None:
+    """Refuse what is no stack by hand."""
+    if (fault := unfit_name(stack.name)) or "==" in stack.name or ";" in stack.name:
+        raise ConfigurationError(
+            f"{name}: {stack.name!r} is no name for a stack by hand: "
+            f"{fault or 'it has == or ; in it'}"
+        )
+    if not stack.pins:
+        raise ConfigurationError(f"{name}: {stack.name!r} pins nothing")
+    if stack.repositories:
+        raise ConfigurationError(
+            f"{name}: {stack.name!r} names a repository: a proposal takes sources from where we take them"
+        )
+    for package, text in stack.pins.items():
+        if package not in packages:
+            close = nearest(package, sorted(packages))
+            raise ConfigurationError(f"{name}: {stack.name!r}: unknown package {package!r}{close}")
+        try:
             held = pin.read(text)
-            match held:
-                case Release(index="", version=version):
-                    found = _later(version, about)
-                case Source():
-                    found = _instead(held, about)
-                case _:  # an index of its own has its own releases
-                    found = None
-            if found:
-                after, brings = found
-                watches = tuple(one.watch for one in brings)
-                yield NewPin(
-                    stack=stack.name, package=package, before=text, after=after, watches=watches
-                )
-
-
-def _later(version: str, about: Sequence[Tracked]) -> tuple[str, list[Tracked]] | None:
-    """Find the lowest later release with every change that a release lacks, or with most of them."""
-    own = Version(version)
-    lacking = [one for one in about if own not in map(Version, one.has)]
-    choices = {release for one in lacking for release in one.has if Version(release) > own}
-    return _best(choices, lacking)
-
-
-def _instead(held: Source, about: Sequence[Tracked]) -> tuple[str, list[Tracked]] | None:
-    """Find a release with every one of some pull requests: the lowest behind the tag they are on, else the newest."""
-    wanted = [one for one in about if one.kind == "pull" and one.number in held.pulls]
-    if not held.pulls or len(wanted) < len(held.pulls):
-        return None
-    choices = set.intersection(*(set(one.has) for one in wanted))
-    on = parsed(held.ref.removeprefix("v"))
-    if on is not None:
-        return _best({release for release in choices if Version(release) > on}, wanted)
-    return (max(choices, key=Version), wanted) if choices else None
-
-
-def _best(choices: set[str], wanted: Sequence[Tracked]) -> tuple[str, list[Tracked]] | None:
-    if not choices:
-        return None
-    after = min(choices, key=lambda each: (-sum(each in one.has for one in wanted), Version(each)))
-    return after, [one for one in wanted if after in one.has]
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: {stack.name!r} pins {package}: {error}") from error
+        if isinstance(held, pin.Release) and held.index:
+            raise ConfigurationError(
+                f"{name}: {stack.name!r} names an index: a proposal takes packages from where we take them"
+            )

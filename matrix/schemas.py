@@ -23,7 +23,7 @@ from matrix.image import ImageReport, LockReport
 from matrix.model import Model
 from matrix.path import PathsFile
 from matrix.pins import Choice
-from matrix.plan import Pruned
+from matrix.planned import PlanOutput
 from matrix.proberun import ProbeRun
 from matrix.published import Listing
 from matrix.repository import RepositoriesFile
@@ -32,7 +32,7 @@ from matrix.selection import Selection
 from matrix.stack import StacksFile, WrittenStack
 from matrix.target import TargetsFile
 from matrix.upstream import UpstreamFile
-from matrix.vocabulary import Answer, Compiled, Environment, Machine
+from matrix.vocabulary import Answer, Compiled, Environment
 from matrix.watching import WatchReport
 
 FOLDER: Final = Path(__file__).parent / "schema"
@@ -72,30 +72,6 @@ class Audit(Model, frozen=True, kw_only=True):
     bytes_total: int
     bytes_fetched: int
     capabilities: dict[str, dict[str, Lamps]]
-
-
-class PlannedJob(Model, frozen=True, kw_only=True):
-    """One job of a GitHub matrix: `cells` are the capabilities to probe, by environment.
-
-    `runs_on`: the labels of the runner that it needs. `seconds`: what it usually takes on a GPU, 0.0 where no earlier
-    run tells.
-    """
-
-    stack: str
-    target: str
-    machine: Machine
-    environments: tuple[Environment, ...]
-    capabilities: tuple[str, ...]
-    cells: dict[Environment, tuple[str, ...]]
-    runs_on: tuple[str, ...]
-    seconds: float
-
-
-class PlanOutput(Model, frozen=True, kw_only=True):
-    """What `plan --json` prints: `include` is GitHub's, `pruned` what is not worth a runner, and why."""
-
-    include: tuple[PlannedJob, ...]
-    pruned: tuple[Pruned, ...]
 
 
 class TryOutput(Model, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ Reason = Literal[
     "slower_than_baseline",
     "throttled",
     "runner_lost",
+    "runner_offline",
     "no_baseline",
     "different_load",
     "requests_failed",

@@ -16,7 +16,8 @@ from matrix.errors import MatrixError, OutsideError
 from reports.text import plain
 
 COMMANDS: Final = (
-    "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import", "publish", "watch", "try",
+    "show", "pins", "plan", "audit", "select", "build", "probe", "refresh", "import",
+    "publish", "watch", "try", "handback", "collect", "archive", "runners", "answer", "approve",
 )  # fmt: skip
 _MODULES: Final = {"import": "importing", "try": "trying"}
 """Commands that Python has a keyword of the same name for."""

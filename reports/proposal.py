@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from matrix.effect import Change
-from matrix.proposal import NewPin
+from matrix.newpin import NewPin
 from matrix.tracking import Tracked
 from reports.markdown import LIMIT, escape, span
 from reports.watchlist import headline

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from matrix.document import loads
 from matrix.effect import EVERY, of_stacks
 from matrix.errors import ConfigurationError, MatrixError
-from matrix.proposal import NewPin, new_pins
+from matrix.newpin import NewPin, new_pins
 from matrix.stack import StacksFile
 from matrix.stackedit import with_pin
 from matrix.vocabulary import Environment

@@ -38,6 +38,13 @@ _ROUNDS: Final = 5
 @click.option(
     "--jobs", type=click.IntRange(1, 16), default=2, show_default=True, help="Wheels at a time."
 )
+@click.option("--github-output", is_flag=True, help="--list: add `stacks` to $GITHUB_OUTPUT.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="--github-output: stacks that have results here are no news.",
+)
 @click.option(
     "--ledger",
     "folder",
@@ -46,7 +53,14 @@ _ROUNDS: Final = 5
     help="Another ledger than the one that comes with the project.",
 )
 def refresh(
-    packages: tuple[str, ...], jobs: int, folder: Path | None, *, only_list: bool, outdated: bool
+    packages: tuple[str, ...],
+    jobs: int,
+    folder: Path | None,
+    results: Path | None,
+    *,
+    only_list: bool,
+    outdated: bool,
+    github_output: bool,
 ) -> None:
     """Read the releases that the index has and the ledger has not, and keep them in the ledger.
 
@@ -58,13 +72,15 @@ def refresh(
 
     from matrix import fill  # noqa: PLC0415
     from matrix.configuration import Configuration  # noqa: PLC0415
-    from matrix.errors import OutsideError  # noqa: PLC0415
+    from matrix.errors import ConfigurationError, OutsideError  # noqa: PLC0415
     from matrix.evidence.index import Index  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.ledger import FOLDER, Ledger  # noqa: PLC0415
     from matrix.published import Listing, Published  # noqa: PLC0415
     from reports.progress import progress  # noqa: PLC0415
 
+    if github_output and not only_list:
+        raise ConfigurationError("--github-output goes with --list, and hands on what is new")
     configuration = Configuration()
     index, ledger = Index.from_environment(), Ledger(folder or FOLDER)
     chosen = _known(packages, configuration.capabilities)
@@ -96,6 +112,8 @@ def refresh(
             )
         failures |= {file.filename: error for file, error in failed}
         read += len(todo) - len(failed)
+    if github_output:
+        _hand_on(todo, configuration, results)
     if only_list and todo:
         click.echo("\n".join(lines(todo)))
         click.echo(f"to read: {amount(todo)}", err=True)
@@ -110,6 +128,17 @@ def refresh(
             f"{len(failures)} of {read + len(failures)} wheels could not be read; "
             "the next refresh tries again"
         )
+
+
+def _hand_on(todo: Sequence[WheelFile], configuration: Configuration, results: Path | None) -> None:
+    """Hand on to a workflow which stacks are new: several by semicolons, as `plan --stack` takes them."""
+    from matrix.journal import Journal  # noqa: PLC0415
+    from matrix.news import news  # noqa: PLC0415
+    from reports.workflow import output  # noqa: PLC0415
+
+    read = Journal(results).read().results if results else ()
+    probed = {result.stack for result in read}
+    output({"stacks": ";".join(news(todo, configuration.stacks, probed=probed))})
 
 
 def _lacking(

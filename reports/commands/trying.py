@@ -43,15 +43,17 @@ def trying(
 
     Nothing is fetched: `build` merges the request, and says where it conflicts.
     """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
     import msgspec  # noqa: PLC0415
 
     from matrix.evidence.lockfile import check_place  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
     from matrix.plan import plan  # noqa: PLC0415
+    from matrix.planned import handed_on  # noqa: PLC0415
     from matrix.stackedit import written  # noqa: PLC0415
     from matrix.trial import asked, patched  # noqa: PLC0415
     from matrix.wholefile import write  # noqa: PLC0415
-    from reports.commands.plan import output as plan_output  # noqa: PLC0415
     from reports.planlist import text  # noqa: PLC0415
 
     if output:
@@ -76,7 +78,8 @@ def trying(
         write(output, yaml.encode())
         click.echo(f"{output}: stack {made.name}", err=True)
     if as_json:
-        told = {"stack": made, "plan": plan_output(planned)}
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        told = {"stack": made, "plan": handed_on(planned, when=now)}
         click.echo(msgspec.json.encode(told).decode())
     elif output:
         click.echo(text(planned, report), nl=False)

@@ -82,7 +82,7 @@ def settle(send: Send, posting: Branch, tip: Tip) -> Outcome:
         if tip.standing.at > posting.at:
             return Outcome(posting.place, "newer")
         try:
-            _commit(send, posting, tip)
+            commit(send, posting, tip)
         except ConflictError:
             tip = look(send, posting.repository, posting.branch)
             continue
@@ -90,7 +90,8 @@ def settle(send: Send, posting: Branch, tip: Tip) -> Outcome:
     raise ConflictError(f"{posting.place}: others were quicker {_TRIES} times; run it again")
 
 
-def _commit(send: Send, posting: Branch, tip: Tip) -> None:
+def commit(send: Send, posting: Branch, tip: Tip) -> None:
+    """Add one commit that has `posting`'s files, and no longer those of the tip's standing. Raises ConflictError."""
     at = posting.repository.path
     body = {
         "message": posting.message,

@@ -71,7 +71,13 @@ def choose(
         shown = [t for t in knowledge.configuration.targets if wanted.everything or t.fp4]
         gpus = tuple(target.name for target in shown)
     brief = narrow(whole, names, gpus)
-    return Matter(whole=whole, brief=brief, required=_judged(brief, wanted, required))
+    # A GPU without FP4 hardware is there to compare with: nothing is required of it unless it is named.
+    judged = narrow(
+        brief, names, [each.name for each in knowledge.configuration.targets if each.fp4]
+    )
+    if wanted.targets:
+        judged = brief
+    return Matter(whole=whole, brief=brief, required=_judged(judged, wanted, required))
 
 
 def _judged(brief: Report, wanted: Filter, required: Sequence[str]) -> Required:

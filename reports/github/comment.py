@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from matrix.errors import OutsideError
 from reports.github.content import MARKER
 from reports.github.outcome import Outcome
 from reports.github.posting import Comment
@@ -91,7 +92,9 @@ def _ours(send: Send, repository: Repository, number: int, name: str) -> Iterato
     for page in range(1, _PAGES + 1):
         path = repository.path("issues", number, "comments", per_page=_PAGE, page=page)
         document = ask(send, "comment", Request(method="GET", path=path)).document
-        listed = [each for each in document or () if isinstance(each, dict)]
+        if not isinstance(document, list):
+            raise OutsideError(f"GitHub answers to GET {path} with something else than comments")
+        listed = [each for each in document if isinstance(each, dict)]
         for each in sorted(listed, key=lambda each: each.get("id", 0)):
             if (sticky := _read(each, name)) is None:
                 continue

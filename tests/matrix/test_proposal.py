@@ -1,98 +1,88 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from packaging.version import Version
 
-from matrix.evidence.git import Git
-from matrix.proposal import NewPin, new_pins
-from matrix.stack import WrittenStack
-from matrix.tracking import Tracked, untold
-from tests.matrix.test_tracking import WATCHED
+from matrix.errors import ConfigurationError
+from matrix.knowledge import Knowledge
+from matrix.namedstack import by_hand
+from matrix.proposal import LARGEST, changed, proposal
+from matrix.stack import StacksFile, WrittenStack
 
-PACKAGES = {"vllm-project/vllm": "vllm"}
-
-
-def track(number: int, *has: str, **more: Any) -> Tracked:
-    watched = msgspec.structs.replace(WATCHED, watch=f"vllm#{number}", number=number, **more)
-    return msgspec.structs.replace(untold(watched), has=has)
+OURS = (WrittenStack(name="mine", pins={"vllm": "0.33.0"}, note="ours"),)
+PACKAGES = ("vllm", "torch")
+HEAD = "as_released: []\nwritten:\n"
 
 
-def proposed(pin: str, *tracked: Tracked) -> list[tuple[str, tuple[str, ...]]]:
-    stacks = [WrittenStack(name="spark", pins={"vllm": pin, "torch": "2.10.0"})]
-    return [(new.after, new.watches) for new in new_pins(stacks, tracked, PACKAGES)]
+def read(*entries: str) -> tuple[WrittenStack, ...]:
+    text = HEAD + "".join(f"  - {entry}\n" for entry in entries)
+    return proposal(text, "theirs.yaml", ours=OURS, packages=PACKAGES)
+
+
+def test_what_we_have_is_not_proposed_whatever_its_note() -> None:
+    same = "{name: mine, pins: {vllm: 0.33.0}, note: other}"
+    found = read(
+        same, "{name: new, pins: {vllm: 0.32.0}}", "{name: built, pins: {vllm: '@main + #7'}}"
+    )
+    assert [stack.name for stack in found] == ["new", "built"]
+
+
+def test_another_order_of_pins_is_another_stack() -> None:
+    """The first one leads."""
+    assert read("{name: mine, pins: {torch: 2.11.0, vllm: 0.33.0}}")
 
 
 @pytest.mark.parametrize(
-    ("pin", "tracked", "new"),
+    ("entry", "why"),
     [
-        ("0.19.0", [track(7, "0.20.0", "0.21.0")], [("0.20.0", ("vllm#7",))]),
-        ("0.20.0", [track(7, "0.20.0", "0.21.0")], []),
-        ("0.19.0", [track(7)], []),
-        ("0.21.0", [track(7, "0.20.1")], []),  # a pick into an older line is no way forward
-        ("0.19.0", [track(7, "0.20.0", "0.21.0"), track(8, "0.21.0")], [("0.21.0", ("vllm#7", "vllm#8"))]),
-        ("0.20.0", [track(7, "0.20.0", "0.21.0"), track(8, "0.21.0")], [("0.21.0", ("vllm#8",))]),
-        ("0.19.0", [track(7, "0.20.0"), track(8, "0.21.0")], [("0.20.0", ("vllm#7",))]),
-        ("0.19.0 @ https://host/index", [track(7, "0.20.0")], []),
-        ("@main", [track(7, "0.20.0")], []),
-        ("@main + #7", [track(7, "0.20.0", "0.21.0")], [("0.21.0", ("vllm#7",))]),
-        ("@v0.19.0 + #7", [track(7, "0.18.1", "0.20.0", "0.21.0")], [("0.20.0", ("vllm#7",))]),
-        ("@main + #7 + #8", [track(7, "0.20.0"), track(8)], []),
-        ("@main + #7 + #9", [track(7, "0.20.0")], []),
-        ("@v0.22.0 + #7", [track(7, "0.20.0")], []),
+        ("{name: '', pins: {vllm: 0.33.0}}", "is empty"),
+        ("{name: 'vllm==9', pins: {vllm: 0.33.0}}", "has == or ;"),
+        ("{name: 'a;b', pins: {vllm: 0.33.0}}", "has == or ;"),
+        ('{name: "a\\u202eb", pins: {vllm: 0.33.0}}', "cannot be seen"),
+        ("{name: a, pins: {}}", "pins nothing"),
+        ("{name: a, pins: {vlm: 0.33.0}}", "did you mean vllm?"),
+        ("{name: a, pins: {vllm: '$(id)'}}", "is no version"),
+        ("{name: a, pins: {vllm: '@--upload-pack=x'}}", "pins vllm"),
+        ("{name: a, pins: {vllm: '1.0 @ https://evil.example/simple'}}", "names an index"),
+        ("{name: a, pins: {vllm: '@main'}, repositories: {vllm: /home}}", "names a repository"),
+        ("{name: a, pins: {vllm: 0.33.0}, run: id}", "unknown key 'run'"),
+        ("!!python/object/apply:os.system [id]", "could not determine a constructor"),
     ],
-)  # fmt: skip
-def test_a_pin_is_replaced_by_the_release_that_brings_what_it_lacks(
-    pin: str, tracked: Sequence[Tracked], new: list[tuple[str, tuple[str, ...]]]
+)
+def test_what_is_no_stack_or_comes_from_elsewhere_is_refused_in_one_line(
+    entry: str, why: str
 ) -> None:
-    assert proposed(pin, *tracked) == new
+    with pytest.raises(ConfigurationError) as error:
+        read(entry)
+    assert str(error.value).startswith("theirs.yaml")
+    assert why in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_change_of_another_package_says_nothing_of_this_one() -> None:
-    assert proposed("0.19.0", track(7, "0.20.0", repository="flashinfer-ai/flashinfer")) == []
+def test_two_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="stands twice"):
+        read("{name: a, pins: {vllm: 0.33.0}}", "{name: a, pins: {vllm: 0.32.0}}")
 
 
-versions = st.integers(1, 9).map(lambda n: f"0.{n}.0")
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="larger than"):
+        proposal(" " * (LARGEST + 1), "theirs.yaml", ours=(), packages=())
 
 
-@given(versions, st.lists(st.lists(versions, unique=True), max_size=4))
-def test_a_new_pin_is_later_and_has_what_it_is_said_to_bring(
-    pin: str, has: list[list[str]]
-) -> None:
-    tracked = [track(n + 1, *each) for n, each in enumerate(has)]
-    for after, watches in proposed(pin, *tracked):
-        assert Version(after) > Version(pin)
-        assert watches
-        for one in tracked:
-            assert (one.watch in watches) == (after in one.has and pin not in one.has)
+def test_a_proposed_stack_stands_for_ours_of_its_name() -> None:
+    ours = Knowledge.load()
+    name = ours.configuration.stacks.written[0].name
+    theirs = Knowledge.load([by_hand(WrittenStack(name=name, pins={"vllm": "0.32.0"}))])
+    assert [stack.pins for stack in theirs.stacks if stack.name == name] == [{"vllm": "0.32.0"}]
+    assert len(theirs.stacks) == len(ours.stacks)
 
 
-@given(st.text(max_size=200), st.text(max_size=20), versions)
-def test_any_stack_has_a_branch_that_git_takes(stack: str, package: str, after: str) -> None:
-    new = NewPin(stack=stack, package=package, before="1", after=after, watches=("vllm#7",))
-    assert new.branch.isascii()
-    assert new.title == new.title[:200]
-    assert not {"..", "//", "@{"} & {new.branch[n : n + 2] for n in range(len(new.branch))}
-    assert not new.branch.endswith((".", "/", ".lock"))
+def test_a_stack_that_pins_otherwise_has_changed_and_one_with_another_note_has_not() -> None:
+    def file(*stacks: WrittenStack) -> StacksFile:
+        return StacksFile(as_released=(), written=stacks)
 
-
-@pytest.mark.parametrize("stack", ["spark", "-x", "a..b", "\u00e4", "x.lock"])
-def test_git_takes_that_branch(stack: str, tmp_path: Any) -> None:
-    new = NewPin(stack=stack, package="vllm", before="1", after="0.20.0.post1", watches=())
-    Git(tmp_path).text("check-ref-format", f"refs/heads/{new.branch}")
-
-
-def test_a_title_refers_to_no_thread() -> None:
-    new = NewPin(
-        stack="spark",
-        package="vllm",
-        before="1",
-        after="0.20.0",
-        watches=("vllm#7", "vllm@abcdef0"),
-    )
-    assert new.title == "spark: vllm 0.20.0, which has vllm 7, vllm abcdef0"
+    noted = WrittenStack(name="mine", pins={"vllm": "0.33.0"}, note="other")
+    other = WrittenStack(name="mine", pins={"vllm": "0.32.0"})
+    new = WrittenStack(name="new", pins={"vllm": "0.33.0"})
+    assert changed(file(*OURS), file(noted)) == ()
+    assert changed(file(*OURS), file(other, new)) == ("mine", "new")
+    assert changed(file(*OURS, new), file(*OURS)) == ()

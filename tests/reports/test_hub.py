@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -83,13 +85,13 @@ def test_a_thread_that_no_history_tells_of_is_asked_for(
     assert len(api.log) == 1
 
 
-def test_where_github_fails_that_is_told_once(
-    api: HTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("api")
+def test_where_github_fails_that_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_PATIENCE", 0.0)
+    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
+        monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
     said: list[str] = []
     known = hub.Known(lambda at: hub.sender(at, Token(token="ghs_made0up")), said.append)
-    api.stop()
     assert known.state("a/b", 1) is None
     assert known.state("a/b", 2) is None
     assert known.failed

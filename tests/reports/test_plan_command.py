@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -18,6 +19,9 @@ from matrix.knowledge import Knowledge
 from matrix.namedstack import NamedStack
 from reports.cli import main
 from tests.matrix.test_proberun import result
+from tests.matrix.test_runner import listed, runner
+
+NOW = "2026-11-21T03:00:00Z"
 
 
 class Told(NamedTuple):
@@ -68,6 +72,7 @@ class Known:
 def real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command on what the program comes with."""
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("reports.commands.plan._now", lambda: NOW)
 
     def run(*arguments: str) -> Told:
         monkeypatch.setattr(sys, "argv", ["nvfp4-matrix", "plan", *arguments])
@@ -131,10 +136,16 @@ def test_what_earlier_runs_took_is_what_is_saved(run: Run, tmp_path: Path) -> No
 
 
 def test_an_entry_is_what_a_workflow_needs(run: Run) -> None:
-    told = run("--json", "--stack", "vllm==0.31.0", "--target", "sm121", "--capability", "gemm")
-    assert plan(told) == {
+    told = plan(
+        run("--json", "--stack", "vllm==0.31.0", "--target", "sm121", "--capability", "gemm")
+    )
+    assert told.pop("run").startswith("plan-20261121T030000-")
+    assert told == {
+        "when": "2026-11-21T03:00:00Z",
+        "missing": [],
         "include": [
             {
+                "id": told["include"][0]["id"],
                 "stack": "vllm==0.31.0",
                 "target": "sm121",
                 "machine": "aarch64",
@@ -143,6 +154,7 @@ def test_an_entry_is_what_a_workflow_needs(run: Run) -> None:
                 "cells": {"devel": ["gemm"]},
                 "runs_on": ["self-hosted", "linux", "arm64", "gpu", "sm121"],
                 "seconds": 0.0,
+                "minutes": 120,
             }
         ],
         "pruned": [
@@ -252,7 +264,11 @@ def test_no_stack_at_all_is_one_line_and_exit_2(
 
 
 def test_help_shows_the_workflow_that_takes_the_plan(real: Run) -> None:
-    assert "include: ${{ fromJSON(needs.plan.outputs.plan).include }}" in real("--help").out
+    told = real("--help").out
+    assert "plan --runners runners.json --output plan.json --github-output" in told
+    workflow = Path(__file__).parents[2] / ".github" / "workflows" / "run.yml"
+    assert workflow.name in told
+    assert "--github-output" in workflow.read_text("utf-8")
 
 
 def test_nothing_that_a_terminal_obeys_comes_through(
@@ -292,3 +308,149 @@ def test_a_choice_that_needs_a_compiler_goes_to_no_runner_without_one(real: Run)
     assert pruned["slim", "gemm"] == pruned["slim", "moe"] == "no_compiler"
     (job,) = told["include"]
     assert {"gemm", "moe"} <= set(job["cells"]["devel"])
+
+
+SPARK = ("--stack", "vllm==0.33.0", "--target", "sm121", "--capability", "gemm")
+
+
+@pytest.fixture
+def runners(tmp_path: Path) -> Path:
+    """GitHub's list: a Spark that is switched off, and a workstation."""
+    path = tmp_path / "runners.json"
+    path.write_bytes(
+        listed(
+            runner(status="offline"),
+            runner("work", labels=("self-hosted", "linux", "x64", "gpu", "sm120")),
+        )
+    )
+    return path
+
+
+def test_a_job_without_a_runner_is_missing_and_not_sent(run: Run, runners: Path) -> None:
+    told = run(
+        "--json", "--capability", "gemm", "--target", "sm120", "--target", "sm121",
+        "--runners", str(runners),
+    )  # fmt: skip
+    made = plan(told)
+    assert {entry["target"] for entry in made["include"]} == {"sm120"}
+    assert {(each["target"], each["why"], each["since"]) for each in made["missing"]} == {
+        ("sm121", "runner offline", NOW)
+    }
+    assert told.err.splitlines()[-1] == (
+        f"nvfp4-matrix: missing: sm121 aarch64: runner offline since {NOW} (1 job)"
+    )
+
+
+def test_since_when_a_runner_is_away_is_what_results_tell(
+    run: Run, runners: Path, tmp_path: Path
+) -> None:
+    away = {"status": "missing", "reason": "runner_offline", "metrics": {}, "kernels": ()}
+    Journal(tmp_path / "r").append([result("", when="2026-11-19T03:00:00Z", **away)])
+    told = run(*SPARK, "--json", "--runners", str(runners), "--results", str(tmp_path / "r"))
+    assert plan(told)["missing"][0]["since"] == "2026-11-19T03:00:00Z"
+    assert told.err.endswith("nvfp4-matrix: no job: no runner is there\n")
+
+
+def test_runners_that_start_with_a_job_are_waited_for(run: Run, runners: Path) -> None:
+    told = run(*SPARK, "--json", "--runners", str(runners), "--elastic", "sm121")
+    assert (len(plan(told)["include"]), plan(told)["missing"], told.err) == (1, [], "")
+
+
+def test_a_workflow_is_handed_chunks_and_the_plan_is_a_file(
+    run: Run, runners: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, file = tmp_path / "outputs", tmp_path / "plan.json"
+    outputs.write_text("before=1\n")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
+    asked = ("--stack", "all", "--capability", "gemm", "--runners", str(runners))
+    told = run(*asked, "--github-output", "--output", str(file))
+    before, *lines = outputs.read_text().splitlines()
+    values = dict(line.split("=", 1) for line in lines)
+    made = json.loads(file.read_text())
+    (chunk,) = json.loads(values["chunks"])
+    assert (before, told.code) == ("before=1", 0)
+    assert (chunk["name"], chunk["at_once"]) == ("sm120 x86_64", 1)
+    assert [e["id"] for e in chunk["include"]] == [e["id"] for e in made["include"]]
+    assert values["digest"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (values["jobs"], values["missing"]) == (
+        str(len(made["include"])),
+        str(len(made["missing"])),
+    )
+
+
+def test_an_output_too_large_for_github_is_one_line_and_exit_2(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.setattr("reports.workflow.LARGEST", 100)
+    told = run("--github-output")
+    assert told.code == 2
+    assert "more than a job may hand on (100)" in told.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_outside_of_a_workflow_there_is_nothing_to_hand_on_to(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
+    told = run("--github-output")
+    assert told.code == 2
+    assert "$GITHUB_OUTPUT names no file" in told.err
+
+
+def test_one_field_names_several_and_an_empty_one_none(run: Run) -> None:
+    told = run("--json", "--stack", "vllm==0.32.1; vllm==0.32.0", "--target", "sm121;sm120")
+    include = plan(told)["include"]
+    assert {entry["stack"] for entry in include} == {"vllm==0.32.1", "vllm==0.32.0"}
+    assert {entry["target"] for entry in include} == {"sm121", "sm120"}
+    assert run("--json", "--stack", "", "--target", "") == run("--json")
+
+
+def test_without_a_list_of_runners_every_job_is_sent(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "unknown.json").write_text("null")
+    asked = run("--json", "--runners", str(tmp_path / "unknown.json"))
+    assert asked == run("--json")
+
+
+def test_stacks_that_a_push_changed_are_planned_beside_the_newest(
+    real: Run, tmp_path: Path
+) -> None:
+    """Of the files that the program comes with; before the push they held no stack by hand."""
+    before = tmp_path / "stacks.yaml"
+    before.write_text("as_released: []\n")
+    named = [stack.name for stack in Configuration().stacks.written]
+    told = real("--json", "--target", "sm121", "--changed-since", str(before))
+    newest = Knowledge.load().stacks[0].name
+    made = plan(told)
+    everything = {each["stack"] for each in (*made["include"], *made["pruned"])}
+    assert everything == {newest, *named}
+    missing = real("--json", "--target", "sm121", "--changed-since", str(tmp_path / "none"))
+    assert {each["stack"] for each in plan(missing)["include"]} == {newest}
+    assert "nothing is held against it" in missing.err
+
+
+def test_what_a_pull_request_proposes_is_planned_and_nothing_else(
+    real: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "stacks.yaml"
+    file.write_text("as_released: []\nwritten: [{name: theirs, pins: {vllm: 0.33.0}}]\n")
+    made = plan(real("--json", "--target", "sm121", "--proposed", str(file)))
+    assert {each["stack"] for each in made["include"]} == {"theirs"}
+    file.write_text("as_released: []\n")
+    told = real("--proposed", str(file))
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "has no stack by hand that we have not" in told.err
+
+
+@pytest.mark.parametrize("text", ["vllm@main + #35947", "vllm@main+#35947"])
+def test_a_commit_with_pull_requests_is_planned_though_nothing_is_known_of_it(
+    real: Run, text: str
+) -> None:
+    made = plan(real("--json", "--target", "sm121", "--stack", text))
+    assert [each["stack"] for each in made["include"]] == ["vllm@main + #35947"]
+    assert made["pruned"] == []
+
+
+def test_a_pin_that_is_none_is_one_line_and_exit_2(real: Run) -> None:
+    told = real("--stack", "vllm@--upload-pack=x")
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)

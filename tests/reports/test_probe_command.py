@@ -151,8 +151,8 @@ def test_another_machines_engine_is_refused(
         httpserver.expect_request(path).respond_with_json(told)
     monkeypatch.setenv("DOCKER_HOST", f"tcp://{httpserver.host}:{httpserver.port}")
     code, _, err = command("probe", "--image", "nvfp4-matrix:0")
-    assert code == 2
     assert "DOCKER_HOST is another machine's engine" in err
+    assert code == 2
 
 
 @pytest.mark.torch

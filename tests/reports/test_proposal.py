@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.effect import Change
-from matrix.proposal import NewPin
+from matrix.newpin import NewPin
 from reports.proposal import Proposal, body, told
 from tests.reports.test_watchlist import ONE, change
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from matrix.errors import ConfigurationError, OutsideError
-from matrix.proposal import NewPin
+from matrix.newpin import NewPin
 from reports.proposal import Proposal
 from reports.pullrequest import Method, PullRequests, Threads, _blob
 

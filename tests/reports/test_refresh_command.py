@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from matrix.journal import Journal
 from matrix.ledger import Ledger
 from matrix.published import read_listing
 from reports.progress import Lines
+from tests.matrix.test_proberun import result
 
 if TYPE_CHECKING:
     from tests.conftest import Command, MakeWheel, Shelf
@@ -216,3 +218,24 @@ def test_a_ledger_that_cannot_be_written_is_exit_3_before_anything_is_read(
     )
     assert stacked.fetched() == []
     assert list(ledger.iterdir()) == []
+
+
+def test_a_workflow_is_handed_the_stacks_that_are_new_and_not_probed_yet(
+    stacked: Shelf, command: Command, ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del stacked
+    outputs, kept = tmp_path / "outputs", tmp_path / "kept"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
+    asked = ("refresh", "--list", "--github-output", "--ledger", ledger, "--results", kept)
+    assert command(*asked)[0] == 0
+    Journal(kept).append([result("m=1")])
+    assert command(*asked)[0] == 0
+    command("refresh", "--ledger", ledger)
+    assert command(*asked)[0] == 0
+    assert outputs.read_text() == "stacks=vllm==0.33.0\nstacks=\nstacks=\n"
+
+
+def test_what_is_handed_on_is_what_is_listed(command: Command) -> None:
+    code, _, err = command("refresh", "--github-output")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--github-output goes with --list" in err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 
 from matrix.cell import Report
 from reports.github.outbox import Outbox
-from reports.github.post import Done, publish
+from reports.github.post import Done
+from reports.github.post import publish as carry_out
 from reports.github.request import Send
 from reports.github.wish import Wish
 from tests.reports.conftest import build_report
 from tests.reports.github.hub import Hub, HubServer
-from tests.reports.github.posted import EVERY, Publish, matter
+from tests.reports.github.posted import EVERY, TOKEN, Command, Publish, matter
 
 
 @pytest.fixture
@@ -44,8 +46,23 @@ def small() -> Report:
 def post(hub: Hub, small: Report, tmp_path: Path) -> Publish:
     def run(report: Report = small, wish: Wish = EVERY, send: Send = hub.send, **more: Any) -> Done:
         hub.requests.clear()
-        return publish(
+        return carry_out(
             send, wish, matter(report, **more), lambda: f"<p>{report.generated}", Outbox(tmp_path)
         )
 
     return run
+
+
+@pytest.fixture
+def publish(
+    monkeypatch: pytest.MonkeyPatch, server: HubServer, command: Command, tmp_path: Path
+) -> Command:
+    """`publish` as octo's token, outside of Actions."""
+    for name in tuple(os.environ):
+        if name.startswith(("GITHUB_", "GH_", "NVFP4_MATRIX_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GITHUB_API_URL", server.base)
+    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return lambda *arguments: command("publish", "--repository", "o/n", *arguments)

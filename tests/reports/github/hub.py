@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -226,6 +227,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Print nothing."""
 
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         content = self.rfile.read(length)
@@ -237,11 +242,11 @@ class _Handler(BaseHTTPRequestHandler):
         )  # fmt: skip
         self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         if self.server.cut_before(request):
-            self.connection.close()
+            self._cut()
             return
         answer = self.server.hub.send(request)
         if self.server.cut_after(request):
-            self.connection.close()
+            self._cut()
             return
         tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
         status, content = answer.status, answer.content

@@ -27,6 +27,10 @@ EVERY = Wish(
     tag="v1",
 )
 Publish = Callable[..., Done]
+Command = Callable[..., tuple[int, str, str]]
+
+TOKEN = "ghs_made0up1token2of3these4tests5"
+"""Nobody's: of the form that a job's own token has."""
 
 
 def changed(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +12,10 @@ import pytest
 
 from matrix.configuration import HERE
 from matrix.knowledge import Knowledge
-from reports.github.request import Answer
 from tests.reports.github.hub import COMMIT, HubServer
+from tests.reports.github.posted import TOKEN, Command
 
-TOKEN = "ghs_made0up1token2of3these4tests5"
-Command = Callable[..., tuple[int, str, str]]
 NEWEST = ("--stack", "vllm==0.33.0")
-
-
-@pytest.fixture
-def publish(
-    monkeypatch: pytest.MonkeyPatch, server: HubServer, command: Command, tmp_path: Path
-) -> Command:
-    """`publish` as octo's token, outside of Actions."""
-    for name in tuple(os.environ):
-        if name.startswith(("GITHUB_", "GH_", "NVFP4_MATRIX_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("GITHUB_API_URL", server.base)
-    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return lambda *arguments: command("publish", "--repository", "o/n", *arguments)
 
 
 def test_what_became_of_each_posting_is_told(publish: Command) -> None:
@@ -65,6 +46,12 @@ def test_what_is_required_and_broken_is_exit_code_1(publish: Command, server: Hu
     assert code == 1
     assert "kv-cache: 0 of 1 required cells work" in err
     assert server.hub.checks[0]["conclusion"] == "failure"
+
+
+def test_nothing_is_required_of_the_control_unless_it_is_named(publish: Command) -> None:
+    wish = ("--check", "--commit", COMMIT, "--require", "gemm")
+    assert publish(*wish, "--all")[0] == 0
+    assert publish(*wish, "--target", "sm90")[0] == 1
 
 
 @pytest.mark.parametrize("checkout", [True, False])
@@ -227,32 +214,6 @@ def test_a_dry_run_without_a_token_takes_nothing_to_be_there(
     assert "no token" in err
     assert out.count("POST /repos/o/n/check-runs") == 1
     assert server.hub.requests == []
-
-
-def test_what_fails_is_kept_and_told_in_one_line_each(
-    publish: Command, server: HubServer, tmp_path: Path
-) -> None:
-    server.hub.faults = lambda _: Answer(status=403, headers={"Retry-After": "9999"})
-    code, _, err = publish("--check", "--issue", 3, "--commit", COMMIT, *NEWEST)
-    assert code == 3
-    assert err.splitlines()[-1].startswith("nvfp4-matrix: 2 kept in ")
-    assert len(err.splitlines()) == 3
-    assert len(list((tmp_path / "state/nvfp4-matrix/outbox").iterdir())) == 2
-    server.hub.faults = lambda _: None
-    code, out, _ = publish("--status", "--commit", COMMIT, *NEWEST)
-    assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 3
-    assert len(server.hub.checks) == 1
-
-
-def test_a_missing_permission_is_exit_code_2_and_names_it(
-    publish: Command, server: HubServer
-) -> None:
-    refusal = b'{"message": "Resource not accessible by integration"}'
-    server.hub.faults = lambda _: Answer(status=403, content=refusal)
-    code, _, err = publish("--check", "--commit", COMMIT, *NEWEST)
-    assert code == 2
-    assert "checks: write" in err
 
 
 @pytest.mark.parametrize(
