@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -47,8 +47,9 @@ class Journal:
         """Read every result; a folder that is not there has none.
 
         A line that is damaged, or cut by a crash (a last line without its newline), is left out and told
-        as `file:line`; what stands around it is kept. Raises ConfigurationError where the folder is none,
-        or a file cannot be read.
+        as `file:line`; what stands around it is kept. So is a line that speaks for another run than its file, or for
+        another cell than its run: what ran in a container wrote it, and may lie. Raises ConfigurationError where the
+        folder is none, or a file cannot be read.
         """
         if not self.folder.exists():
             return Reading((), ())
@@ -62,12 +63,15 @@ class Journal:
             for number, line in self._lines(path):
                 if line in seen or not line.strip():
                     continue
-                seen.add(line)
                 try:
                     found = decode(line)
                 except ValueError as error:
                     complaints.append(f"{path}:{number}: left out: {error}")
                     continue
+                if said := _foreign(found, path.stem, runs):
+                    complaints.append(f"{path}:{number}: left out: {said}")
+                    continue
+                seen.add(line)
                 if isinstance(found, ProbeRun):
                     if runs.setdefault(found.run, found) != found:
                         complaints.append(
@@ -113,6 +117,19 @@ class Journal:
                         line = file.readline(LONGEST)
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from error
+
+
+def _foreign(found: Result | ProbeRun, run: str, runs: Mapping[str, ProbeRun]) -> str:
+    """Say why a line does not belong into the file of `run`, "" where it does."""
+    if found.run != run:
+        return f"it is of run {found.run[:100]}"
+    opening = runs.get(run)
+    if opening is None or isinstance(found, ProbeRun):
+        return ""
+    mine = (found.stack, found.target, found.machine, found.environment)
+    if mine != (opening.stack, opening.target, opening.machine, opening.environment):
+        return f"it is of {found.stack[:100]} on {found.target}, and its run is not"
+    return ""
 
 
 def decode(line: bytes) -> Result | ProbeRun:

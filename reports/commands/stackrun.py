@@ -21,7 +21,7 @@ from images.following import finished
 from images.here import Preflight
 from images.inside import Inside
 from images.place import Place, capability, devices, place, target_of, this_cpu
-from images.recipe import MARK, NAME
+from images.recipe import NAME
 from images.worth import worthwhile
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.image import ImageReport
@@ -114,7 +114,7 @@ def run(asked: Asked) -> NoReturn:
             Inside(
                 engine,
                 image.id,
-                image.labels[MARK],
+                image.id.removeprefix("sha256:"),
                 gpu=where.gpu,
                 memory=asked.memory,
                 # Neither an image's build nor the wait for a GPU is the run's.
@@ -195,7 +195,7 @@ def _request(
         limit=asked.limit,
         soak=asked.soak,
     )
-    request = replace(request, image=image.labels[MARK])
+    request = replace(request, image=image.id)  # a label may lie
     rest = None if asked.fresh else _rest(request, where.gpu, asked.resume, folder)
     if rest is not None or asked.self_test:
         return rest or request

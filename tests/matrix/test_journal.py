@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.journal import LONGEST, Journal, decode
 from matrix.result import Metric, Probe, Result
+from tests.matrix.test_proberun import opening
+from tests.matrix.test_proberun import result as ran
 
 
 def result(run: str = "one", **changes: Any) -> Result:
@@ -90,11 +92,37 @@ def test_damage_is_told_by_file_and_line_and_the_rest_kept(tmp_path: Path) -> No
     assert "the line is too long" in complaints[1]
 
 
-def test_the_same_line_in_two_files_counts_once(tmp_path: Path) -> None:
+def test_a_line_that_stands_twice_counts_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     (path,) = journal.append([result()])
-    (tmp_path / "copy.jsonl").write_bytes(path.read_bytes())
+    path.write_bytes(path.read_bytes() * 2)
     assert len(journal.read().results) == 1
+
+
+def test_a_file_speaks_for_its_own_run_alone(tmp_path: Path) -> None:
+    """What ran in a container wrote it, and may lie."""
+    journal = Journal(tmp_path)
+    (path,) = journal.append([result()])
+    forged = tmp_path / "another.jsonl"
+    forged.write_bytes(path.read_bytes())
+    read, complaints, _ = journal.read()
+    assert len(read) == 1
+    assert complaints == (f"{forged}:1: left out: it is of run {path.stem}",)
+
+
+def test_a_run_speaks_for_its_own_cell_alone(tmp_path: Path) -> None:
+    run = opening("m=1", "m=2")
+    mine, theirs = ran("m=1"), ran("m=2", stack="vllm==0.32.0")
+    lines = [msgspec.json.encode(each) + b"\n" for each in (run, mine, theirs)]
+    (tmp_path / f"{run.run}.jsonl").write_bytes(b"".join(lines))
+    read, complaints, _ = Journal(tmp_path).read()
+    assert [(each.load, each.status) for each in read] == [
+        (("m=1",), "pass"),
+        (("m=2",), "missing"),
+    ]
+    assert complaints == (
+        f"{tmp_path}/{run.run}.jsonl:3: left out: it is of vllm==0.32.0 on sm121, and its run is not",
+    )
 
 
 def test_appending_at_once_mixes_no_lines(tmp_path: Path) -> None:
