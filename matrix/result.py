@@ -155,4 +155,6 @@ def unfit_name(name: str) -> str:
         return f"is longer than {LONGEST_NAME} characters"
     if any(unicodedata.category(character)[0] == "C" for character in name):
         return "has characters that cannot be seen"
+    if name.startswith("-"):  # it is handed on to commands, which would take it for an option
+        return "begins with -"
     return ""

@@ -58,6 +58,6 @@ def _order(rest: str, targets: Collection[str]) -> Asked:
         raise ValueError(f"{target} is no target{nearest(target, sorted(targets))}")
     if stack and (fault := unfit_name(stack)):
         raise ValueError(f"the stack's name {fault}")
-    if ";" in stack or stack.startswith("-"):
+    if ";" in stack:
         raise ValueError("it names one stack, or a range such as vllm>=0.30")
     return Asked(target, stack)

@@ -37,6 +37,7 @@ def test_another_order_of_pins_is_another_stack() -> None:
         ("{name: '', pins: {vllm: 0.33.0}}", "is empty"),
         ("{name: 'vllm==9', pins: {vllm: 0.33.0}}", "has == or ;"),
         ("{name: 'a;b', pins: {vllm: 0.33.0}}", "has == or ;"),
+        ("{name: '--image=theirs', pins: {vllm: 0.33.0}}", "begins with -"),
         ('{name: "a\\u202eb", pins: {vllm: 0.33.0}}', "cannot be seen"),
         ("{name: a, pins: {}}", "pins nothing"),
         ("{name: a, pins: {vlm: 0.33.0}}", "did you mean vllm?"),

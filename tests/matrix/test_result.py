@@ -139,3 +139,9 @@ def test_whatever_can_be_built_is_consistent(
 def test_a_name_that_is_fit_can_be_printed_on_one_line(name: str) -> None:
     if not unfit_name(name):
         assert not set("\n\r\x1b\0") & set(name)
+        assert not name.startswith("-")
+
+
+@pytest.mark.parametrize("name", ["-", "--image=theirs", "--here"])
+def test_a_name_is_no_option_of_the_commands_that_it_is_handed_to(name: str) -> None:
+    assert unfit_name(name) == "begins with -"

@@ -48,7 +48,7 @@ def test_what_is_not_meant_for_us_is_nothing(body: str) -> None:
         ("/probe sm\u0661\u0662\u0661", "no target"),
         ("/probe sm121 a\u202eb", "cannot be seen"),
         ("/probe sm121 a\x00b", "cannot be seen"),
-        ("/probe sm121 --results=/", "one stack"),
+        ("/probe sm121 --results=/", "begins with -"),
         ("/probe sm121 a; b", "one stack"),
         ("/probe sm121 " + "x" * 201, "longer than 200"),
         ("/probe sm121 " + "x" * 400, "longer than 300"),
