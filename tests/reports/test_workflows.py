@@ -194,6 +194,13 @@ def test_the_runners_of_a_target_are_one_runs_at_a_time_and_nobody_is_dropped() 
     }
 
 
+def test_no_push_is_dropped_where_what_it_changed_is_planned() -> None:
+    """GitHub keeps one that waits unless it is told otherwise, and the next push does not tell of this one's stacks."""
+    for path in FILES:
+        if "before: ${{ github.event.before" in path.read_text("utf-8"):
+            assert document(path)["concurrency"]["queue"] == "max"
+
+
 def test_results_are_handed_on_whatever_became_of_the_job() -> None:
     *_, handed, results, logs = document(FOLDER / SELF_HOSTED)["jobs"]["job"]["steps"]
     assert handed["if"] == results["if"] == logs["if"] == "always()"
