@@ -26,6 +26,7 @@ PEM = (
         ("authorization: token 0123456789abcdef", "0123456789abcdef"),
         ("jwt eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiI0NzExIn0.c2ln", "eyJpc3MiOiI0NzExIn0"),
         ("https://user:hunter22@index.example/simple", "hunter22"),
+        ("https://hunter22token@index.example/simple", "hunter22token"),
         (f"key:\n{PEM}\nend", "MIIEowIBAAKCAQEA"),
         (PEM[:60], "MIIEowIBAAKCAQEA"),
     ],
@@ -37,7 +38,7 @@ def test_what_looks_like_a_secret_does_not_get_out(text: str, secret: str) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["vllm==0.33.0", "sk-sm121", "the token is missing", "bearer of news", "https://example.org/a@b", "ghp_short",
+    ["vllm==0.33.0", "sk-sm121", "desk-with-two-gpus-of-a-kind-a", "ssh://git@host/x", "the token is missing", "bearer of news", "https://example.org/a@b", "ghp_short",
      "a block of 16 shares an E4M3 scale", "sha256:" + "ab12" * 16],
 )  # fmt: skip
 def test_other_text_stays_as_it_is(text: str) -> None:
