@@ -100,11 +100,15 @@ def _before(folder: Path) -> Kept:
 
 
 def _keep(folder: Path, run: str, found: Sequence[Line]) -> None:
-    """Add to a run's file what it has not, whole or not at all; what is there stays as it is."""
+    """Add to a run's file what it has not, whole or not at all; what is there stays as it is.
+
+    Without what looks like a secret: these files go onto a branch that others can read.
+    """
     import msgspec  # noqa: PLC0415
 
     from matrix.errors import OutsideError  # noqa: PLC0415
     from matrix.wholefile import write  # noqa: PLC0415
+    from reports.github.redact import Redactor  # noqa: PLC0415
 
     path = folder / f"{run}.jsonl"
     try:
@@ -112,7 +116,8 @@ def _keep(folder: Path, run: str, found: Sequence[Line]) -> None:
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
     there = _lines(path)
-    lines = dict.fromkeys(msgspec.json.encode(line) + b"\n" for line in found)
+    safe = Redactor().value
+    lines = dict.fromkeys(msgspec.json.encode(safe(line)) + b"\n" for line in found)
     more = [line for line in lines if line not in set(there)]
     if more:
         write(path, b"".join((*there, *more)))

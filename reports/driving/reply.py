@@ -13,6 +13,7 @@ from matrix.vocabulary import Environment
 from reports.driving.asked import USAGE, Asked
 from reports.github.content import MARKER
 from reports.github.posting import COMMENT
+from reports.github.redact import Redactor
 from reports.github.state import fingerprint
 from reports.markdown import escape, span
 
@@ -73,7 +74,7 @@ def rows(plan: PlanOutput, read: Reading) -> tuple[Row, ...]:
         row = ran.at(Spot(stack, target, machine, capability), _environment(environment))  # type: ignore[arg-type]
         if row is not None:
             told = next((result.text for result in row.results if result.text), "")
-            why = ": ".join(filter(None, (row.reason, told)))
+            why = Redactor().text(": ".join(filter(None, (row.reason, told))))
             status = str(row.status)
         else:
             status, why = _left_out(spot, runs)

@@ -76,6 +76,19 @@ def test_what_came_back_and_what_did_not_are_results(
     )
 
 
+def test_a_secret_that_a_probe_printed_is_not_kept(
+    run: Run, plan: PlanOutput, tmp_path: Path
+) -> None:
+    token = "ghp_abcdefghijklmnopqrst1234"
+    told = result("m=1", when=NOW, text=f"HUB_TOKEN={token}")
+    (tmp_path / "artifacts" / "one.jsonl").write_bytes(msgspec.json.encode(told) + b"\n")
+    for _ in range(2):
+        assert run(*ASKED)[0] == 0
+        assert token not in "".join(path.read_text() for path in (tmp_path / "kept").iterdir())
+        read = Journal(tmp_path / "kept").read()
+        assert [each.text for each in read.results if each.run == "one"] == ["HUB_TOKEN=***"]
+
+
 def test_the_same_again_changes_nothing(run: Run, plan: PlanOutput, tmp_path: Path) -> None:
     (tmp_path / "artifacts" / "one.jsonl").write_bytes(
         msgspec.json.encode(result("m=1", when=NOW)) + b"\n"

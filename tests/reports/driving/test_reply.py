@@ -45,6 +45,14 @@ def test_every_planned_cell_is_told_by_what_came_back_since() -> None:
     assert len(told) == 6
 
 
+def test_a_secret_that_a_probe_printed_is_not_answered() -> None:
+    """It is looked for before Markdown is made of it, which parts words by backslashes."""
+    token = "ghp_abcdefghijklmnopqrst1234"
+    said = ended(outline(), read(result("m=1", when=AFTER, text=f"HUB_TOKEN={token}")), LINK)
+    assert "abcdefghijklmnopqrst1234" not in said
+    assert r"HUB\_TOKEN=" in said
+
+
 def test_what_a_run_left_out_says_why() -> None:
     held = Skipped(capability="moe", checks=3, run="probe-earlier")
     lost = Skipped(capability="gemm", checks=3, why="broken: no_kernel_image")
