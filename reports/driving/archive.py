@@ -1,8 +1,9 @@
-"""Results on a branch, from where the next run reads them: files are added, none is changed or removed."""
+"""Results on a branch, from where the next run reads them: files and lines are added, none is changed or removed."""
 
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -27,7 +28,7 @@ def archive(send: Send, repository: Repository, branch: str, files: Mapping[str,
     for _ in range(_TRIES):
         tip = look(send, repository, branch)
         there = _there(send, repository, tip.tree)
-        new = {name: text for name, text in files.items() if there.get(name) != _blob(text)}
+        new = dict(_new(send, repository, there, files))
         if not new:
             return added
         part = dict(_fitting(new))
@@ -50,6 +51,33 @@ def archive(send: Send, repository: Repository, branch: str, files: Mapping[str,
             return added
         return added + archive(send, repository, branch, files)
     raise OutsideError(f"the branch {branch}: others were quicker {_TRIES} times; run it again")
+
+
+def _new(
+    send: Send, repository: Repository, there: Mapping[str, str], files: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the files that the branch has not, or not so: then with the lines that it has, which another run put there."""
+    for name, text in files.items():
+        sha, made = there.get(name), text
+        if sha == _blob(text):
+            continue
+        if sha is not None:
+            lines = f"{_content(send, repository, sha)}\n{text}".split("\n")
+            made = "".join(f"{line}\n" for line in dict.fromkeys(lines) if line)
+        if sha != _blob(made):
+            yield name, made
+
+
+def _content(send: Send, repository: Repository, sha: str) -> str:
+    """Read a file of the branch."""
+    path = repository.path("git", "blobs", sha)
+    try:
+        content = b64decode(ask(send, "branch", Request(method="GET", path=path)).word("content"))
+        return content.decode()
+    except ValueError as error:
+        raise OutsideError(
+            f"GitHub answers to GET {path} with something else than results"
+        ) from error
 
 
 def _there(send: Send, repository: Repository, tree: str) -> dict[str, str]:

@@ -124,7 +124,9 @@ def test_results_are_added_as_github_describes_it(described: Description) -> Non
     there = Described(Branch(), described)
     for name in ("a.jsonl", "b.jsonl"):
         assert archive(there.send, REPOSITORY, "results", {name: "1\n"}) == 1
+    assert archive(there.send, REPOSITORY, "results", {"a.jsonl": "2\n"}) == 1
     assert {
+        "GET /repos/{owner}/{repo}/git/blobs/{file_sha}",
         "GET /repos/{owner}/{repo}/git/trees/{tree_sha}",
         "POST /repos/{owner}/{repo}/git/trees",
         "POST /repos/{owner}/{repo}/git/commits",

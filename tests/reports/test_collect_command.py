@@ -76,9 +76,8 @@ def test_what_came_back_and_what_did_not_are_results(
     )
 
 
-def test_a_secret_that_a_probe_printed_is_not_kept(
-    run: Run, plan: PlanOutput, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("plan")
+def test_a_secret_that_a_probe_printed_is_not_kept(run: Run, tmp_path: Path) -> None:
     token = "ghp_abcdefghijklmnopqrst1234"
     told = result("m=1", when=NOW, text=f"HUB_TOKEN={token}")
     (tmp_path / "artifacts" / "one.jsonl").write_bytes(msgspec.json.encode(told) + b"\n")

@@ -47,6 +47,10 @@ class Branch:
                     for name, text in held.items()
                 ]
                 return found({"tree": tree, "truncated": False})
+            case "GET", blob if blob.startswith("/git/blobs/"):
+                every = {archiving._blob(text): text for text in (self.files or {}).values()}
+                content = b64encode(every[blob.rpartition("/")[2]].encode()).decode()
+                return found({"content": content, "encoding": "base64"})
             case "POST", "/git/trees":
                 self.made = {each["path"]: each["content"] for each in body["tree"]}
                 return found({"sha": "t2"}, 201)
@@ -83,6 +87,24 @@ def test_the_same_again_makes_no_commit() -> None:
     archive(branch.send, REPOSITORY, "results", {"a.jsonl": "1\n"})
     assert archive(branch.send, REPOSITORY, "results", {"a.jsonl": "1\n"}) == 0
     assert branch.commits == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "after", "added"),
+    [
+        ("1\n3\n", "1\n2\n3\n", 1),
+        ("1\n", "1\n2\n", 0),
+        ("1\n2\n3\n", "1\n2\n3\n", 1),
+        ('"\u2028"\n', '1\n2\n"\u2028"\n', 1),  # what ends a line for Python, and not for JSON
+    ],
+)
+def test_lines_that_another_run_added_to_the_same_file_stay(
+    ours: str, after: str, added: int
+) -> None:
+    branch = Branch()
+    archive(branch.send, REPOSITORY, "results", {"a.jsonl": "1\n2\n"})
+    assert archive(branch.send, REPOSITORY, "results", {"a.jsonl": ours}) == added
+    assert branch.files == {"results/a.jsonl": after}
 
 
 def test_what_somebody_else_added_meanwhile_stays() -> None:
