@@ -7,13 +7,14 @@ from hashlib import sha1
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
-from matrix.errors import ConfigurationError, OutsideError
+from matrix.errors import ConfigurationError, MatrixError, OutsideError
 from matrix.evidence.git import writer
 from matrix.tracking import State
 from reports.proposal import Proposal
 from reports.text import plain
 
 _GONE: Final = 404
+_REFUSED: Final = (401, 403, _GONE)
 _GOOD: Final = range(200, 300)
 
 
@@ -64,7 +65,8 @@ class PullRequests:
         """Let there be that branch and pull request, and say where; asked twice it changes nothing.
 
         One that somebody closed is not opened again. Raises ConfigurationError where the files on `base` are not those
-        that the proposal was made from, or the branch has somebody else's commit; OutsideError where GitHub refuses.
+        that the proposal was made from, the branch has somebody else's commit, or the token may not; OutsideError where
+        GitHub fails.
         """
         found = self._pulls(proposal.branch)
         shut = [pull for pull in found if pull.get("state") != "open"]
@@ -88,7 +90,7 @@ class PullRequests:
         path = f"{self._root}/pulls?state=all&head={quote(f'{self._owner}:{branch}', safe='')}"
         status, found = self._ask("GET", path)
         if status not in _GOOD or not isinstance(found, list):
-            raise OutsideError(_told("GET", path, status, found))
+            raise _error("GET", path, status, found)
         return [pull for pull in found if isinstance(pull, dict)]
 
     def _check(self, proposal: Proposal, commit: str) -> None:
@@ -98,7 +100,7 @@ class PullRequests:
             status, found = self._ask("GET", f"{self._root}/contents/{quote(path)}?ref={commit}")
             there = found.get("sha") if status in _GOOD and isinstance(found, dict) else None
             if status not in _GOOD and status != _GONE:
-                raise OutsideError(_told("GET", path, status, found))
+                raise _error("GET", path, status, found)
             if there != (None if own is None else _blob(own)):
                 raise ConfigurationError(
                     f"{plain(path)}: {self._base} has another one than the checkout: bring it up to date"
@@ -150,7 +152,7 @@ class PullRequests:
         path = "/".join((self._root, *(quote(part) for part in parts)))
         status, found = self._ask(method, path, body)
         if status not in _GOOD or not isinstance(found, dict):
-            raise OutsideError(_told(method, path, status, found))
+            raise _error(method, path, status, found)
         return found
 
 
@@ -160,6 +162,12 @@ def _blob(text: str) -> str:
     return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _told(method: str, path: str, status: int, found: Any) -> str:
+def _error(method: str, path: str, status: int, found: Any) -> MatrixError:
+    """Say what GitHub refused; of a token that may not, which permissions it lacks."""
     said = found.get("message", "") if isinstance(found, dict) else ""
-    return plain(f"GitHub answers {status} ({said}) to {method} {path}", limit=300)
+    told = plain(f"GitHub answers {status} ({said}) to {method} {path}", limit=300)
+    if status in _REFUSED:
+        return ConfigurationError(
+            f"{told}: the token needs Contents: write and Pull requests: write of this repository"
+        )
+    return OutsideError(told)

@@ -143,15 +143,25 @@ def test_a_branch_of_somebody_else_is_left_alone() -> None:
     assert hub.refs[PIN.branch] == theirs
 
 
-@pytest.mark.parametrize("status", [403, 500])
-def test_a_refusal_is_one_line(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "error", "what"),
+    [
+        (401, ConfigurationError, ": the token needs Contents: write and Pull requests: write"),
+        (403, ConfigurationError, ": the token needs Contents: write and Pull requests: write"),
+        (404, ConfigurationError, ": the token needs Contents: write and Pull requests: write"),
+        (500, OutsideError, "$"),
+    ],
+)
+def test_a_refusal_is_one_line_and_names_the_permission(
+    status: int, error: type[Exception], what: str
+) -> None:
     def refuse(
         method: Method, path: str, body: Mapping[str, Any] | None = None, /
     ) -> tuple[int, Any]:
         del method, path, body
         return status, {"message": "no\nway"}
 
-    with pytest.raises(OutsideError, match=rf"GitHub answers {status} \(no way\) to GET"):
+    with pytest.raises(error, match=rf"GitHub answers {status} \(no way\) to GET \S+{what}"):
         PullRequests(refuse, "me/rigs", "main").propose(PROPOSAL)
 
 
