@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from images.alone import alone
-from images.gitprogram import complaint, run, shown
+from images.gitprogram import run, shown
 from matrix.document import nearest
 from matrix.errors import ConfigurationError, NotFoundError, OutsideError, ToolError
+from matrix.evidence.git import complaint
 from matrix.pin import is_ref
 
 _URL: Final = re.compile(

@@ -1,4 +1,6 @@
-"""The `git` program, and the only place that runs it: with nothing of the surroundings, and nothing fetched is obeyed.
+"""The `git` program as images are made with it: with nothing of the surroundings, and nothing fetched is obeyed.
+
+Clones of upstream are read by `matrix.evidence.git`, which obeys the user's settings of the network and no clone's.
 
 No hooks, no filters, no helpers of submodules; only https and ssh are spoken, and a folder is read where the user
 named one.
@@ -7,13 +9,13 @@ named one.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from matrix.errors import OutsideError, ToolError
+from matrix.evidence.git import NETWORK, writer
 
 _SAFE: Final = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.attributesFile="),
@@ -22,27 +24,13 @@ _SAFE: Final = (
     *("-c", "fetch.recurseSubmodules=false", "-c", "gc.auto=0", "-c", "advice.detachedHead=false"),
 )
 _FIXED: Final = {
-    "GIT_AUTHOR_NAME": "nvfp4-matrix",
-    "GIT_AUTHOR_EMAIL": "nvfp4-matrix@localhost",
+    **writer(),
     "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
-    "GIT_COMMITTER_NAME": "nvfp4-matrix",
-    "GIT_COMMITTER_EMAIL": "nvfp4-matrix@localhost",
     "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
 }
 """Who merges and when, so that the same commits merge into the same commit."""
 
 _MINUTES: Final = 60
-_KEPT: Final = (
-    *(
-        "GIT_SSH",
-        "GIT_SSH_COMMAND",
-        "GIT_PROXY_COMMAND",
-        "GIT_ASKPASS",
-        "GIT_SSL_CAINFO",
-        "GIT_SSL_CAPATH",
-    ),
-)
-"""Of git's own variables, those that say how the network is reached."""
 
 
 def run(
@@ -60,7 +48,7 @@ def run(
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in _KEPT
+        if not name.startswith("GIT_") or name in NETWORK
     }
     mine = {**_FIXED, "GIT_TERMINAL_PROMPT": "0", "GIT_ATTR_NOSYSTEM": "1", "LC_ALL": "C"}
     if not asks:
@@ -81,17 +69,6 @@ def run(
         raise ToolError("git is not installed; a commit needs it") from error
     except subprocess.TimeoutExpired as error:
         raise OutsideError(f"git gave no answer within {_MINUTES} minutes") from error
-
-
-def complaint(said: str) -> str:
-    """Return the first thing that git calls an error, without logins."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = (
-        [line for line in lines if line.startswith(("fatal:", "error:"))]
-        or lines
-        or ["it said nothing"]
-    )
-    return re.sub(r"://[^/@\s]*@", "://", told[0])[:300]
 
 
 def shown(url: str) -> str:

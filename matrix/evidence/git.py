@@ -27,7 +27,12 @@ _SETTINGS: Final = (
     *("protocol.allow=never", "color.ui=never"),
 )
 _SPOKEN: Final = ("protocol.https.allow=always", "protocol.ssh.allow=always")
-_KEPT: Final = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND", "GIT_ASKPASS")
+NETWORK: Final = (
+    *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND", "GIT_ASKPASS"),
+    *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
+)
+"""Of git's own variables, those that say how the network is reached."""
+
 _WRITER: Final = {
     "GIT_AUTHOR_NAME": "nvfp4-matrix",
     "GIT_AUTHOR_EMAIL": "nvfp4-matrix@localhost",
@@ -182,7 +187,7 @@ def _surroundings() -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in _KEPT
+        if not name.startswith("GIT_") or name in NETWORK
     }
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",

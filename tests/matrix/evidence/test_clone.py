@@ -9,7 +9,7 @@ import pytest
 
 from matrix.errors import ConfigurationError, NotFoundError, OutsideError
 from matrix.evidence.clone import Clone, cached, split
-from matrix.evidence.git import RefusedError
+from matrix.evidence.git import Git, RefusedError
 from matrix.history import History
 from matrix.landing import Event, branches_of, by_issue, by_pull, entered, followed, ranges
 
@@ -377,3 +377,17 @@ def test_a_clone_is_named_by_path_or_by_repository_and_path() -> None:
 def test_a_clone_says_which_repository_it_is_of(repo: Repo, url: str) -> None:
     repo.git("remote", "add", "origin", url)
     assert Clone(repo.folder).repositories == ("Owner/Name",)
+
+
+def test_how_the_network_is_reached_is_the_users_and_where_git_looks_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that opens TLS is trusted by a file that `GIT_SSL_CAINFO` names."""
+    stand_in = tmp_path / "git"
+    stand_in.write_text('#!/bin/sh\necho "$GIT_SSL_CAINFO,$GIT_SSL_CAPATH,$GIT_DIR"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name, value in (("CAINFO", "/ca.pem"), ("CAPATH", "/ca")):
+        monkeypatch.setenv(f"GIT_SSL_{name}", value)
+    monkeypatch.setenv("GIT_DIR", "/elsewhere")
+    assert Git(tmp_path).text("version") == "/ca.pem,/ca,\n"
