@@ -76,6 +76,7 @@ class Client:
         self._session.headers["User-Agent"] = "nvfp4-matrix"
         self._installation = ""
         self._until = 0.0
+        self._lost = 0
         self.sent = 0
         """Requests so far, those that were sent again and those for logins included."""
         match credential:
@@ -134,7 +135,7 @@ class Client:
         except requests.RequestException as error:
             words = f"no answer to {asked} ({self._words(error)})"
             if not request.again and not _unsent(error):
-                raise LostError(words) from None
+                raise self._lose(words, None) from None
             raise _WaitError(None, words) from None
         answer = Answer(
             status=got.status_code,
@@ -148,11 +149,19 @@ class Client:
             raise _WaitError(answer, f"{words}: rate limit")
         if broken(answer):
             if not request.again:
-                raise LostError(words)
+                raise self._lose(words, answer)
             raise _WaitError(answer, words)
         if not request.writes and answer.good and (etag := answer.headers.get("etag")):
             self._etags.put(url, etag, answer)
         return answer
+
+    def _lose(self, words: str, answer: Answer | None) -> LostError:
+        """Wait before it is looked for, and perhaps sent once more: longer each time, as for any other request."""
+        self._lost += 1
+        seconds = pause(answer, self._lost, time.time())
+        if seconds <= self._left:
+            self._rest(seconds)
+        return LostError(words)
 
     def _url(self, path: str) -> str:
         """Give the whole URL. The token goes to the API and to its own host for uploads, nowhere else."""

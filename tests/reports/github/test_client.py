@@ -160,6 +160,20 @@ def test_a_post_that_github_failed_at_is_not_repeated_blindly(
     assert client.sent == 1
 
 
+def test_what_was_lost_is_looked_for_after_a_pause_that_grows_and_not_past_patience(
+    client: Client, server: HubServer, slept: list[float]
+) -> None:
+    server.hub.faults = lambda _: Answer(status=502)
+    for _ in range(3):
+        with pytest.raises(LostError):
+            client.send(POST)
+    assert slept == [1, 2, 4]
+    server.hub.faults = lambda _: Answer(status=502, headers={"Retry-After": "9999"})
+    with pytest.raises(LostError):
+        client.send(POST)
+    assert slept == [1, 2, 4]
+
+
 def test_a_connection_that_is_cut_is_made_again(client: Client, server: HubServer) -> None:
     server.cut_before = often(2)
     assert client.send(READ).good
