@@ -57,6 +57,12 @@ NVFP4_MATRIX_APP_ID and NVFP4_MATRIX_APP_PRIVATE_KEY (or …_PRIVATE_KEY_FILE).
 )
 @click.option("--comment", is_flag=True, help="One comment, edited in place.")
 @click.option("--summary", is_flag=True, help="The job's summary (GITHUB_STEP_SUMMARY).")
+@click.option(
+    "--before",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="state.json of the branch, which a summary alone is compared with.",
+)
 @click.option("--branch", metavar="NAME", default="", help="A branch with page, JSON and badges.")
 @click.option("--asset", "tag", metavar="TAG", default="", help="The page as a file of a release.")
 @click.option("--stack", "stacks", multiple=True, metavar="STACK", help="Name, or a range of them.")
@@ -112,6 +118,7 @@ def publish(
     status: bool,
     comment: bool,
     summary: bool,
+    before: Path | None,
     branch: str,
     tag: str,
     stacks: tuple[str, ...],
@@ -135,6 +142,7 @@ def publish(
     from reports.github.admissible import admit  # noqa: PLC0415
     from reports.github.choice import Filter, choose  # noqa: PLC0415
     from reports.github.job import job, repository  # noqa: PLC0415
+    from reports.github.pages import earlier  # noqa: PLC0415
     from reports.github.redact import Redactor  # noqa: PLC0415
     from reports.github.stackfile import in_checkout  # noqa: PLC0415
     from reports.github.wish import NOWHERE, Wish, tell  # noqa: PLC0415
@@ -176,8 +184,8 @@ def publish(
     )  # fmt: skip
     done = _post(wish, matter, client, redactor, outbox or _outbox(), dry=dry_run)
     if summary:
-        before = done.before.branch or done.before.comment
-        _summarise(tell(wish, matter, before), here, name, dry=dry_run)
+        last = done.before.branch or done.before.comment or earlier(before)
+        _summarise(tell(wish, matter, last), here, name, dry=dry_run)
     if code := _complain(done, redactor, outbox or _outbox()):
         sys.exit(code)
     if matter.required.conclusion == "failure":

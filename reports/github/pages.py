@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -41,6 +42,14 @@ def files(report: Report, *, page: str, hash_: str, state: Packed) -> dict[str, 
     }
     standing = Standing(hash=hash_, at=report.generated, files=(*made, STATE), state=state)
     return {**made, STATE: msgspec.json.encode(standing).decode() + "\n"}
+
+
+def earlier(file: Path | None) -> Packed | None:
+    """Read what was posted last from a checkout of the branch; None where there is no such file, or a damaged one."""
+    if file is None or not file.is_file():
+        return None
+    standing = read(file.read_bytes())
+    return standing.state if standing.hash else None
 
 
 def read(content: bytes) -> Standing:

@@ -137,6 +137,27 @@ def test_a_summary_alone_needs_neither_token_nor_repository(
     assert server.hub.requests == []
 
 
+def test_a_summary_alone_is_compared_with_a_checkout_of_the_branch(
+    publish: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: HubServer
+) -> None:
+    """A job that may not write has the branch's files, and nothing else to compare with."""
+    publish("--branch", "results", *NEWEST)
+    (made,) = [each for each in server.hub.requests if each.path.endswith("/git/trees")]
+    files = {each["path"]: each["content"] for each in (made.body or {})["tree"]}
+    summary, state = tmp_path / "s.md", tmp_path / "state.json"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    for content, said in (
+        (files["state.json"], "**Nothing changed since"),
+        (re.sub(r'"likely"', '"broken"', files["state.json"]), "fixed** since"),
+        ("damaged", ""),
+    ):
+        state.write_text(content)
+        summary.unlink(missing_ok=True)
+        assert publish("--summary", "--before", state, *NEWEST)[0] == 0
+        assert said in summary.read_text()
+        assert ("since" in summary.read_text()) is bool(said)
+
+
 @pytest.mark.usefixtures("publish")
 def test_a_full_summary_is_told(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
