@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from matrix.cell import Report
@@ -64,3 +65,17 @@ def test_the_required_ones_decide_the_conclusion(post: Publish, hub: Hub, small:
     assert hub.checks[0]["conclusion"] == "failure"
     assert hub.statuses[0]["state"] == "failure"
     assert "trap_kernel" in hub.checks[0]["output"]["summary"]
+
+
+@pytest.mark.parametrize("ids", [(7, 9), (9, 7)])
+def test_of_several_checks_of_the_name_the_newest_counts(ids: tuple[int, int]) -> None:
+    """GitHub lists the latest of each app."""
+    runs = [{"id": each, "name": "n", "external_id": f"h{each} 2026"} for each in ids]
+    runs.append({"id": 11, "name": "another's"})
+
+    def send(_: Request) -> Answer:
+        return Answer(status=200, content=msgspec.json.encode({"check_runs": runs}))
+
+    found = check.look(send, AT, COMMIT, "n")
+    assert found is not None
+    assert (found.id, found.hash) == (9, "h9")

@@ -227,6 +227,17 @@ def test_what_did_not_change_is_not_sent_again(server: HubServer, tmp_path: Path
     assert TOKEN not in file.read_text()
 
 
+def test_of_many_answers_the_newest_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "etags.json"
+    first = Etags(file)
+    for number in range(70):
+        first.put(f"https://a/{number}", f'"{number}"', Answer(status=200))
+    first.save()
+    kept = Etags(file)
+    assert kept.get("https://a/69") is not None
+    assert kept.get("https://a/0") is None
+
+
 def test_what_changed_is_read_anew(server: HubServer) -> None:
     server.etags = True
     client = Client(Token(token=TOKEN), AT, api=server.base)
