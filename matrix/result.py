@@ -157,4 +157,6 @@ def unfit_name(name: str) -> str:
         return "has characters that cannot be seen"
     if name.startswith("-"):  # it is handed on to commands, which would take it for an option
         return "begins with -"
+    if name.startswith("::") or "##[" in name:
+        return "holds what a workflow's log would obey"
     return ""

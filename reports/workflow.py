@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,11 @@ def output(values: Mapping[str, str]) -> None:
             raise ValueError(f"the output {key} is more than a line")
     lines = "".join(f"{key}={value}\n" for key, value in values.items())
     _append(Path(name), lines)
+
+
+def several(values: Sequence[str]) -> tuple[str, ...]:
+    """Take values apart at semicolons: a workflow has one field for all of them, which may be empty."""
+    return tuple(part.strip() for value in values for part in value.split(";") if part.strip())
 
 
 def _append(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import click
 from matrix.errors import ConfigurationError, NotFoundError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
 from reports.executed import kept
+from reports.workflow import several
 
 if TYPE_CHECKING:
     from matrix.executed import Executed
@@ -119,7 +120,7 @@ def plan(
     from matrix.wholefile import write  # noqa: PLC0415
     from reports.planlist import text  # noqa: PLC0415
 
-    stacks, targets = _several(stacks), _several(targets)
+    stacks, targets = several(stacks), several(targets)
     pinned = {text: named for text in stacks if (named := by_pin(text))}
     stacks = tuple(pinned[text].name if text in pinned else text for text in stacks)
     theirs = (*(_proposed(proposed) if proposed else ()), *pinned.values())
@@ -182,7 +183,7 @@ def _attended(
         raise ConfigurationError(f"--runners {runners}: {error.strerror}") from error
     if listed is None:
         return handed_on(made, when=now), {}
-    there = attendance(made.jobs, listed, elastic=_several(elastic))
+    there = attendance(made.jobs, listed, elastic=several(elastic))
     why = {kind: (words, since(*kind, ran.results, now)) for kind, words in there.absent.items()}
     kept_jobs = msgspec.structs.replace(made, jobs=there.present)
     return handed_on(kept_jobs, when=now, away=there.away, why=why), there.online
@@ -224,11 +225,6 @@ def _now() -> str:
     from datetime import UTC, datetime  # noqa: PLC0415
 
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _several(values: Sequence[str]) -> tuple[str, ...]:
-    """Take values apart at semicolons: a workflow has one field for all of them, which may be empty."""
-    return tuple(part.strip() for value in values for part in value.split(";") if part.strip())
 
 
 def _proposed(file: Path) -> tuple[NamedStack, ...]:

@@ -146,7 +146,9 @@ def publish(
     from reports.github.redact import Redactor  # noqa: PLC0415
     from reports.github.stackfile import in_checkout  # noqa: PLC0415
     from reports.github.wish import NOWHERE, Wish, tell  # noqa: PLC0415
+    from reports.workflow import several  # noqa: PLC0415
 
+    required = several(required)
     here = job(os.environ)
     number = _number(here, comment=comment, pull=pull, issue=issue)
     posts = bool(check or status or number or branch or tag)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from matrix.errors import ConfigurationError, OutsideError
+from matrix.errors import ConfigurationError, MatrixError, OutsideError
 from reports.executed import kept
 from reports.text import plain
 
@@ -138,8 +138,12 @@ def watch(
         click.echo(watchmarkdown.render(told), nl=False)
     else:
         click.echo(watchlist.render(told, shutil.get_terminal_size((80, 24)).columns), nl=False)
-    if proposing:
-        _propose(told, knowledge, executed, checkout, file, repository=repository, dry_run=dry_run)
+    if proposing and (
+        code := _propose(
+            told, knowledge, executed, checkout, file, repository=repository, dry_run=dry_run
+        )
+    ):
+        sys.exit(code)
     if failed or (threads and threads.failed):
         sys.exit(OutsideError.exit_code)
 
@@ -153,8 +157,11 @@ def _propose(
     *,
     repository: str | None,
     dry_run: bool,
-) -> None:
-    """Commit each proposal on a branch of its own, make a pull request of it, or only tell it."""
+) -> int:
+    """Commit each proposal on a branch of its own, make a pull request of it, or only tell it; return an exit code.
+
+    One that is refused keeps none of the others back.
+    """
     from matrix.evidence.checkout import Checkout  # noqa: PLC0415
     from reports.hub import proposer  # noqa: PLC0415
     from reports.proposal import told as written  # noqa: PLC0415
@@ -165,15 +172,21 @@ def _propose(
     hub = proposer(repository, checkout.base) if repository and not dry_run else None
     proposals = list(desk.proposals(told.watched))
     click.echo()
+    code = 0
     for one in proposals:
         if dry_run:
             click.echo(written(one), nl=False)
             continue
-        if hub:
-            click.echo(plain(f"{one.branch}: {hub.propose(one)}; {one.title}"))
+        try:
+            if hub:
+                state = hub.propose(one)
+            else:
+                made = checkout.commit(one.branch, one.files, f"{one.title}\n\n{one.body}")
+                state = f"committed as {made[:12]}" if made else "stands as it is"
+        except MatrixError as error:
+            click.echo(f"nvfp4-matrix: {plain(f'{one.branch}: {error}')}", err=True)
+            code = max(code, error.exit_code)
             continue
-        made = checkout.commit(one.branch, one.files, f"{one.title}\n\n{one.body}")
-        state = f"committed as {made[:12]}" if made else "stands as it is"
         click.echo(plain(f"{one.branch}: {state}; {one.title}"))
     if not proposals:
         click.echo(
@@ -181,6 +194,7 @@ def _propose(
         )
     elif not (dry_run or hub):
         click.echo("Push a branch and open a pull request from it; its commit message is the text.")
+    return code
 
 
 def _asked(names: Sequence[str], known: Sequence[Watched]) -> list[Watched]:

@@ -145,3 +145,8 @@ def test_a_name_that_is_fit_can_be_printed_on_one_line(name: str) -> None:
 @pytest.mark.parametrize("name", ["-", "--image=theirs", "--here"])
 def test_a_name_is_no_option_of_the_commands_that_it_is_handed_to(name: str) -> None:
     assert unfit_name(name) == "begins with -"
+
+
+@pytest.mark.parametrize("name", ["::stop-commands::x", "mine ##[error]x"])
+def test_a_name_that_a_workflow_s_log_would_obey_is_none(name: str) -> None:
+    assert unfit_name(name) == "holds what a workflow's log would obey"

@@ -12,7 +12,7 @@ import pytest
 
 from images.locks import Ask
 from matrix.configuration import Configuration
-from matrix.errors import OutsideError
+from matrix.errors import ConfigurationError, OutsideError
 from matrix.evidence.lockfile import Lock
 from matrix.upstream import UpstreamFile
 from reports import repin
@@ -361,6 +361,24 @@ def test_a_pin_that_lacks_what_is_in_is_proposed_on_a_branch_of_its_own(
     assert "| gemm | verdict |" in message
     assert "The lock desk-slim-x86\\_64-cp312.txt is renewed." in message
     assert "stands as it is" in run(*clone).out
+
+
+@pytest.mark.usefixtures("resolver")
+def test_a_proposal_that_is_refused_is_told_and_the_command_says_so(
+    run: Run, vllm: Repo, desk: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(*_: object) -> str:
+        raise ConfigurationError("the branch has somebody else's commit")
+
+    monkeypatch.setattr("matrix.evidence.checkout.Checkout.commit", commit)
+    told = run(
+        *("--clone", f"vllm-project/vllm={vllm.folder}", "--open-prs"),
+        *("--checkout", str(desk.folder)),
+    )
+    assert told.code == 2
+    said = "nvfp4-matrix: nvfp4-matrix/desk-vllm-0.13.0: the branch has somebody else's commit\n"
+    assert told.err == said
+    assert "Push a branch" in told.out, "what comes after it is told all the same"
 
 
 def test_a_lock_that_cannot_be_renewed_is_told(

@@ -48,6 +48,14 @@ def test_what_is_required_and_broken_is_exit_code_1(publish: Command, server: Hu
     assert server.hub.checks[0]["conclusion"] == "failure"
 
 
+@pytest.mark.parametrize(("asked", "conclusion"), [("gemm; kv-cache", "failure"), ("", "neutral")])
+def test_a_workflow_has_one_field_for_what_is_required(
+    publish: Command, server: HubServer, asked: str, conclusion: str
+) -> None:
+    publish("--check", "--commit", COMMIT, "--require", asked, "--target", "sm121")
+    assert server.hub.checks[0]["conclusion"] == conclusion
+
+
 def test_nothing_is_required_of_the_control_unless_it_is_named(publish: Command) -> None:
     wish = ("--check", "--commit", COMMIT, "--require", "gemm")
     assert publish(*wish, "--all")[0] == 0
