@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from matrix.errors import ConfigurationError, OutsideError
+from matrix.errors import ConfigurationError
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -112,35 +112,37 @@ def _may(there: Connection, found: Approval) -> bool:
 def _remove(there: Connection, number: int) -> bool:
     """Take the label off before anything else; say whether it was still there: who repeats a job finds it used.
 
-    Raises OutsideError where it stays: then nothing is approved.
+    Raises what a refusal means where it stays: then nothing is approved.
     """
     from reports.driving.approval import LABEL  # noqa: PLC0415
+    from reports.github.refusal import refusal  # noqa: PLC0415
     from reports.github.request import Request  # noqa: PLC0415
 
     path = there.repository.path("issues", number, "labels", LABEL)
-    answer = there.send(Request(method="DELETE", path=path))
+    asked = Request(method="DELETE", path=path)
+    answer = there.send(asked)
     if answer.good:
         return True
     if answer.status == 404:  # noqa: PLR2004 - it is off already
         click.echo("the label is off already: used, or taken back", err=True)
         return False
-    said = plain(answer.message, limit=200)
-    raise OutsideError(
-        f"GitHub answers {answer.status} ({said}) when the label is taken off: nothing is approved"
-    )
+    raise refusal("label", asked, answer)
 
 
 def _fetch(there: Connection, commit: str, file: Path) -> None:
-    """Write down the stacks of a commit. Raises ConfigurationError where it has none."""
+    """Write down the stacks of a commit. Raises what a refusal means, ConfigurationError where it has none."""
     from matrix.wholefile import write  # noqa: PLC0415
+    from reports.github.refusal import ask  # noqa: PLC0415
     from reports.github.request import Request  # noqa: PLC0415
 
     path = there.repository.path("contents") + f"/{STACKS}?ref={commit}"
-    answer = there.send(Request(method="GET", path=path))
-    document = answer.document
-    content = document.get("content") if isinstance(document, dict) else None
-    if not answer.good or not isinstance(content, str):
+    document = ask(there.send, "stacks", Request(method="GET", path=path)).document
+    try:
+        content = base64.b64decode(document["content"]) if isinstance(document, dict) else None
+    except (KeyError, TypeError, ValueError):
+        content = None
+    if content is None:
         raise ConfigurationError(
-            f"GitHub answers {answer.status} when asked for {STACKS} of {commit}"
+            f"{STACKS} of {commit} is no file that GitHub shows the content of"
         )
-    write(file, base64.b64decode(content))
+    write(file, content)

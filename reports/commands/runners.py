@@ -39,6 +39,7 @@ def runners(*, output: Path) -> None:
     from matrix.runner import Runner  # noqa: PLC0415
     from matrix.wholefile import write  # noqa: PLC0415
     from reports.driving.connection import connect  # noqa: PLC0415
+    from reports.github.refusal import ask  # noqa: PLC0415
     from reports.github.request import Request  # noqa: PLC0415
 
     there = connect(os.environ)
@@ -49,14 +50,12 @@ def runners(*, output: Path) -> None:
     found: list[Runner] = []
     for page in range(1, _PAGES + 1):
         path = there.repository.path("actions", "runners", per_page=_PAGE, page=page)
-        answer = there.send(Request(method="GET", path=path))
-        document = answer.document
-        if not answer.good or not isinstance(document, dict):
-            raise OutsideError(
-                f'GitHub answers {answer.status} when asked for its runners: the token needs "Administration: read" '
-                "of this repository (docs/driving.md)"
-            )
-        listed = msgspec.convert(document.get("runners", ()), tuple[Runner, ...])
+        document = ask(there.send, "runners", Request(method="GET", path=path)).document
+        try:
+            told = document["runners"] if isinstance(document, dict) else None
+            listed = msgspec.convert(told, tuple[Runner, ...])
+        except (KeyError, msgspec.ValidationError) as error:
+            raise OutsideError(f"GitHub's list of runners is none: {error}") from error
         found += listed
         if len(listed) < _PAGE:
             break

@@ -8,7 +8,7 @@ from matrix.errors import ConfigurationError, MatrixError, OutsideError
 from reports.github.request import Answer, Request, Send
 from reports.text import plain
 
-Feature = Literal["comment", "check", "status", "branch", "asset"]
+Feature = Literal["comment", "check", "status", "branch", "asset", "label", "stacks", "runners"]
 
 NEEDED: Final[dict[Feature, tuple[str, str]]] = {
     "comment": ("Issues and Pull requests: write", "issues: write, pull-requests: write"),
@@ -16,6 +16,9 @@ NEEDED: Final[dict[Feature, tuple[str, str]]] = {
     "status": ("Commit statuses: write", "statuses: write"),
     "branch": ("Contents: write", "contents: write"),
     "asset": ("Contents: write", "contents: write"),
+    "label": ("Pull requests: write", "pull-requests: write"),
+    "stacks": ("Contents: read", "contents: read"),
+    "runners": ("Administration: read", "none: a job's own token cannot have it"),
 }
 """As a fine-grained token or an app calls it, and as `permissions:` of a workflow does."""
 

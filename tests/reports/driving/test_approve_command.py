@@ -77,13 +77,22 @@ def test_a_label_is_used_once_whoever_repeats_the_job(
     assert github.asked == [OFF]
 
 
-@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (401, 2, "the token is wrong, expired or revoked"),
+        (403, 2, "lacks the permission Pull requests: write"),
+        (500, 3, "run it again later"),
+    ],
+)
 def test_a_label_that_stays_approves_nothing(
-    github: GitHub, workflow: Started, run: Command, status: int
+    github: GitHub, workflow: Started, run: Command, *, status: int, code: int, said: str
 ) -> None:
     github.answers[OFF] = status
     outputs = started(workflow)
-    assert run(*ASKED)[0] == 3
+    told = run(*ASKED)
+    assert told[0] == code
+    assert said in told[2]
     assert (outputs.read_text(), github.asked) == ("", [OFF])
 
 

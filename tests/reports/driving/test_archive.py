@@ -176,13 +176,37 @@ def test_without_a_token_it_says_that_nobody_could_ask(
     assert "every job is sent" in err
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "the token is wrong, expired or revoked"),
+        (403, "lacks the permission Administration: read"),
+        (404, "lacks the permission Administration: read"),
+    ],
+)
 def test_a_token_that_may_not_ask_is_told_what_it_needs(
-    workflow: Callable[[Any], Path], run: Command, monkeypatch: pytest.MonkeyPatch, status: int
+    workflow: Callable[[Any], Path],
+    run: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    status: int,
+    said: str,
 ) -> None:
     workflow({})
     github = GitHub({"GET /actions/runners": status})
     monkeypatch.setattr(connection, "connect", lambda _: github.connection)
     code, _, err = run("runners", "--output", "runners.json")
+    assert (code, err.count("\n")) == (2, 1)
+    assert said in err
+
+
+@pytest.mark.parametrize("told", [{}, {"runners": 7}, {"runners": [{"name": 1}]}, []])
+def test_a_list_of_runners_that_is_none_is_one_line(
+    workflow: Callable[[Any], Path], run: Command, monkeypatch: pytest.MonkeyPatch, told: Any
+) -> None:
+    workflow({})
+    github = GitHub({"GET /actions/runners": told})
+    monkeypatch.setattr(connection, "connect", lambda _: github.connection)
+    code, _, err = run("runners", "--output", "runners.json")
     assert (code, err.count("\n")) == (3, 1)
-    assert '"Administration: read"' in err
+    assert "GitHub's list of runners is none" in err
