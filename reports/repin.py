@@ -17,6 +17,7 @@ from matrix.newpin import NewPin, new_pins
 from matrix.stack import StacksFile
 from matrix.stackedit import with_pin
 from matrix.vocabulary import Environment
+from reports.github.redact import Redactor
 from reports.proposal import Proposal, body
 
 if TYPE_CHECKING:
@@ -109,11 +110,10 @@ class Desk:
                     locks.found(asked, Path(folder), partial(self.resolve, asked))
                     text = (Path(folder) / name).read_text(encoding="utf-8")
             except MatrixError as error:
-                yield (
-                    path,
-                    "",
-                    f"The lock {name} could not be renewed, and answers no more: {error}",
-                )
+                why = Redactor().text(
+                    str(error)
+                )  # it is posted, and an index's address may have a login
+                yield path, "", f"The lock {name} could not be renewed, and answers no more: {why}"
             else:
                 yield path, text, f"The lock {name} is renewed."
 

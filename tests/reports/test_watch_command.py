@@ -385,7 +385,7 @@ def test_a_lock_that_cannot_be_renewed_is_told(
     run: Run, vllm: Repo, desk: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def resolved(_: Ask) -> Lock:
-        raise OutsideError("the index is away")
+        raise OutsideError("the index https://me:hunter2@index.example is away")
 
     monkeypatch.setattr(repin, "resolved", resolved)
     told = run(
@@ -393,7 +393,8 @@ def test_a_lock_that_cannot_be_renewed_is_told(
         *("--checkout", str(desk.folder)),
     )
     assert told.code == 0
-    assert "could not be renewed, and answers no more: the index is away" in told.out
+    assert "could not be renewed, and answers no more: the index https" in told.out
+    assert "hunter2" not in told.out
 
 
 def test_where_nothing_lacks_anything_nothing_is_proposed(run: Run, vllm: Repo, desk: Repo) -> None:
