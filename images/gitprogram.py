@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from matrix.errors import OutsideError, ToolError
-from matrix.evidence.git import NETWORK, writer
+from matrix.evidence.git import surroundings, writer
 
 _SAFE: Final = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.attributesFile="),
@@ -45,19 +45,14 @@ def run(
 
     What it does with files it does without the user's settings, which may name filters to be run on them.
     """
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in NETWORK
-    }
-    mine = {**_FIXED, "GIT_TERMINAL_PROMPT": "0", "GIT_ATTR_NOSYSTEM": "1", "LC_ALL": "C"}
+    mine = {**_FIXED, "GIT_ATTR_NOSYSTEM": "1"}
     if not asks:
         mine |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     allowed = ("-c", "protocol.file.allow=always") if local else ()
     try:
         return subprocess.run(  # noqa: S603 - git, with what was matched whole against a pattern
             ["git", *_SAFE, *allowed, *arguments],  # noqa: S607 - the user's own
-            env={**inherited, **mine, **(more or {})},
+            env={**surroundings(), **mine, **(more or {})},
             input=told,
             capture_output=True,
             text=True,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha1
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
 from matrix.errors import ConfigurationError, MatrixError, OutsideError
-from matrix.evidence.git import writer
+from matrix.evidence.git import blob, writer
 from matrix.tracking import State
 from reports.proposal import Proposal
 from reports.text import plain
@@ -101,7 +100,7 @@ class PullRequests:
             there = found.get("sha") if status in _GOOD and isinstance(found, dict) else None
             if status not in _GOOD and status != _GONE:
                 raise _error("GET", path, status, found)
-            if there != (None if own is None else _blob(own)):
+            if there != (None if own is None else blob(own)):
                 raise ConfigurationError(
                     f"{plain(path)}: {self._base} has another one than the checkout: bring it up to date"
                 )
@@ -154,12 +153,6 @@ class PullRequests:
         if status not in _GOOD or not isinstance(found, dict):
             raise _error(method, path, status, found)
         return found
-
-
-def _blob(text: str) -> str:
-    """Return git's name of a file's content."""
-    content = text.encode()
-    return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _error(method: str, path: str, status: int, found: Any) -> MatrixError:

@@ -6,6 +6,7 @@ objects are not believed, and without `network` no transport is spoken, not even
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -27,7 +28,8 @@ _SETTINGS: Final = (
     *("protocol.allow=never", "color.ui=never"),
 )
 _SPOKEN: Final = ("protocol.https.allow=always", "protocol.ssh.allow=always")
-NETWORK: Final = (
+_READING: Final = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_OPTIONAL_LOCKS": "0"}
+_NETWORK: Final = (
     *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND", "GIT_ASKPASS"),
     *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
 )
@@ -77,7 +79,7 @@ class Git:
         takes too long.
         """
         place = ("-C", str(self.folder)) if self.folder.is_dir() else ()
-        mine = {"GIT_NO_LAZY_FETCH": "0" if self._spoken else "1"}
+        mine = {**_READING, "GIT_NO_LAZY_FETCH": "0" if self._spoken else "1"}
         if not self._within:
             # A folder inside another repository's working tree is not that repository.
             mine["GIT_CEILING_DIRECTORIES"] = str(self.folder.absolute().parent)
@@ -85,7 +87,7 @@ class Git:
         try:
             done = subprocess.run(  # noqa: S603 - no shell; what is not ours follows --end-of-options or stdin
                 ["git", "--no-pager", *place, *settings, *arguments],  # noqa: S607 - the user's own git
-                env={**_surroundings(), **mine, **(more or {})},
+                env={**surroundings(), **mine, **(more or {})},
                 input=told.encode(errors="surrogateescape"),
                 capture_output=True,
                 check=False,
@@ -156,6 +158,12 @@ def writer() -> dict[str, str]:
     return dict(_WRITER)
 
 
+def blob(text: str) -> str:
+    """Return git's name of a file's content."""
+    content = text.encode()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def check_url(url: str) -> bool:
     """Say whether a repository's URL is a folder (or file://) of this machine.
 
@@ -182,16 +190,11 @@ def complaint(said: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://", first)[:300]
 
 
-def _surroundings() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """Return the environment without what would change where git looks, what it runs, or whom it asks."""
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in NETWORK
+        if not name.startswith("GIT_") or name in _NETWORK
     }
-    return inherited | {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "LC_ALL": "C",
-    }
+    return inherited | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

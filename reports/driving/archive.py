@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from matrix.errors import OutsideError
+from matrix.evidence.git import blob
 from reports.github.branch import commit, look
 from reports.github.pages import Standing
 from reports.github.posting import Branch
@@ -59,12 +59,12 @@ def _new(
     """Yield the files that the branch has not, or not so: then with the lines that it has, which another run put there."""
     for name, text in files.items():
         sha, made = there.get(name), text
-        if sha == _blob(text):
+        if sha == blob(text):
             continue
         if sha is not None:
             lines = f"{_content(send, repository, sha)}\n{text}".split("\n")
             made = "".join(f"{line}\n" for line in dict.fromkeys(lines) if line)
-        if sha != _blob(made):
+        if sha != blob(made):
             yield name, made
 
 
@@ -94,13 +94,6 @@ def _there(send: Send, repository: Repository, tree: str) -> dict[str, str]:
         for each in document.get("tree", ())
         if each.get("type") == "blob" and each["path"].startswith(prefix)
     }
-
-
-def _blob(text: str) -> str:
-    """Hash a file as git does."""
-    content = text.encode()
-    head = b"blob %d\0" % len(content)
-    return hashlib.sha1(head + content).hexdigest()  # noqa: S324 - git's own, and no secret
 
 
 def _fitting(files: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from matrix.errors import ConfigurationError, OutsideError
+from matrix.evidence.git import blob
 from matrix.newpin import NewPin
 from reports.proposal import Proposal
-from reports.pullrequest import Method, PullRequests, Threads, _blob
+from reports.pullrequest import Method, PullRequests, Threads
 
 PIN = NewPin(stack="desk", package="vllm", before="0.1.0", after="0.2.0", watches=("vllm#7",))
 PROPOSAL = Proposal(
@@ -56,7 +57,7 @@ class Hub:
             return 200, {"commit": {"sha": tip["sha"], "commit": {"tree": tip["tree"]}}}
         if found := re.fullmatch(r"contents/(.+)\?ref=c0", rest):
             content = self.files.get(found[1])
-            return (200, {"sha": _blob(content)}) if content is not None else (404, {})
+            return (200, {"sha": blob(content)}) if content is not None else (404, {})
         if found := re.fullmatch(r"git/ref/heads/(.+)", rest):
             sha = self.refs.get(found[1])
             return (200, {"object": {"sha": sha}}) if sha else (404, {"message": "Not Found"})
@@ -166,8 +167,8 @@ def test_a_refusal_is_one_line_and_names_the_permission(
 
 
 def test_a_blob_is_named_as_git_names_it() -> None:
-    assert _blob("") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-    assert _blob("\u00e4\n") == "8be8316c70848caa99b9b3086c64976e82d1c17d"
+    assert blob("") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert blob("\u00e4\n") == "8be8316c70848caa99b9b3086c64976e82d1c17d"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from matrix.errors import OutsideError
+from matrix.evidence.git import blob
 from reports.driving import archive as archiving
 from reports.driving import connection
 from reports.driving.archive import archive
@@ -43,13 +44,12 @@ class Branch:
             case "GET", "/git/trees/t":
                 held = self.files or {}
                 tree = [
-                    {"path": name, "type": "blob", "sha": archiving._blob(text)}
-                    for name, text in held.items()
+                    {"path": name, "type": "blob", "sha": blob(text)} for name, text in held.items()
                 ]
                 return found({"tree": tree, "truncated": False})
-            case "GET", blob if blob.startswith("/git/blobs/"):
-                every = {archiving._blob(text): text for text in (self.files or {}).values()}
-                content = b64encode(every[blob.rpartition("/")[2]].encode()).decode()
+            case "GET", wanted if wanted.startswith("/git/blobs/"):
+                every = {blob(text): text for text in (self.files or {}).values()}
+                content = b64encode(every[wanted.rpartition("/")[2]].encode()).decode()
                 return found({"content": content, "encoding": "base64"})
             case "POST", "/git/trees":
                 self.made = {each["path"]: each["content"] for each in body["tree"]}
@@ -127,7 +127,7 @@ def test_what_is_too_much_for_a_commit_is_several(monkeypatch: pytest.MonkeyPatc
 
 def test_the_hash_is_gits_own() -> None:
     """`git hash-object` of "hello\\n"."""
-    assert archiving._blob("hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert blob("hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 def test_the_command_keeps_results_and_follows_no_link(
