@@ -10,7 +10,7 @@ import torch
 
 from probes.correctness import bounds, judge
 from probes.correctness.fault import Fault, where
-from probes.correctness.work import Outputs, Work, launch
+from probes.correctness.work import Outputs, Work, launch, recorded
 from probes.finding import Metrics
 from probes.reference import e4m3
 from probes.subject import Charged
@@ -132,26 +132,13 @@ def compiled(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
 
 def captured(subject: Charged, work: Work, other: Work, first: Outputs) -> Told:
     """Capture in a CUDA graph and replay: first with the same inputs, then with others in their place."""
-    device, given = subject.device, _copies(work.inputs)
-
-    def capture() -> tuple[torch.cuda.CUDAGraph, Outputs]:
-        # Some runs before on another stream, as torch's documentation of CUDA graphs wants: lazy set-up may not be captured.
-        stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call,unused-ignore]
-        stream.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                work.call(subject.subject, *given)
-        torch.cuda.current_stream(device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            made = work.call(subject.subject, *given)
-        return graph, made
+    given = _copies(work.inputs)
 
     def replay() -> None:
         graph.replay()
 
     eager = _copies(first)
-    graph, made = subject.charge(work.operation, capture)
+    graph, made = subject.charge(work.operation, lambda: recorded(subject, work, given))
     subject.charge(work.operation, replay)
     again = _copies(made)
     fault, figures = work.judge(again)

@@ -93,3 +93,19 @@ def concluded(  # noqa: PLR0917 - what a finding is made of
     if reason:
         return refused(reason, f"right numbers by {', '.join(kernels)}", **told)
     return Finding(status="pass", **told)
+
+
+def recorded(subject: Charged, work: Work, given: Outputs) -> tuple[torch.cuda.CUDAGraph, Outputs]:
+    """Capture a call of a work on `given` in a CUDA graph; return the graph, and the outputs that a replay writes to."""
+    # Some runs before on another stream, as torch's documentation of CUDA graphs wants: lazy set-up may not be captured.
+    device = subject.device
+    stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call,unused-ignore]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work.call(subject.subject, *given)
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        made = work.call(subject.subject, *given)
+    return graph, made

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -17,7 +17,7 @@ from probes.case import Case
 from probes.correctness import bounds
 from probes.correctness.fault import Fault
 from probes.correctness.making import make
-from probes.correctness.work import Outputs, Work
+from probes.correctness.work import Outputs, Work, recorded
 from probes.request import Request
 from probes.subject import Charged
 
@@ -70,7 +70,7 @@ def capture(subject: Charged, name: str, works: Sequence[Work]) -> Captured:
 
         return Captured(name, works, call)
 
-    graph, made = subject.charge(work.operation, lambda: _graph(subject, work, given))
+    graph, made = subject.charge(work.operation, lambda: recorded(subject, work, given))
 
     def replay(which: int) -> Outputs:
         fill(which)
@@ -78,21 +78,6 @@ def capture(subject: Charged, name: str, works: Sequence[Work]) -> Captured:
         return made
 
     return Captured(name, works, replay)
-
-
-def _graph(subject: Charged, work: Work, given: Outputs) -> tuple[torch.cuda.CUDAGraph, Outputs]:
-    # Some runs before on another stream, as torch's documentation of CUDA graphs wants: lazy set-up may not be captured.
-    device = subject.device
-    stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call,unused-ignore]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            work.call(subject.subject, *given)
-    torch.cuda.current_stream(device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        made = work.call(subject.subject, *given)
-    return graph, made
 
 
 def learn(subject: Charged, captured: Sequence[Captured]) -> Fault | None:
