@@ -101,6 +101,21 @@ def chosen(
     return [stack for stack in stacks if stack.name in found]
 
 
+def found(name: str, stacks: Sequence[NamedStack], *, or_pin: bool = False) -> NamedStack:
+    """Return the stack of a name; `or_pin`: or one of a pin alone, such as `vllm@main`.
+
+    Raises ConfigurationError for neither, with the nearest right name.
+    """
+    for stack in stacks:
+        if stack.name == name:
+            return stack
+    if or_pin and (pinned := by_pin(name)):
+        return pinned
+    raise ConfigurationError(
+        f"unknown stack {name!r}{nearest(name, [stack.name for stack in stacks])}"
+    )
+
+
 def _in_range(text: str, stacks: Sequence[NamedStack]) -> Iterator[NamedStack]:
     """Pick stacks by a requirement (`vllm>=0.20`); extras must be the same."""
     try:

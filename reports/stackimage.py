@@ -11,6 +11,7 @@ import click
 
 from matrix.errors import ConfigurationError
 from matrix.vocabulary import Environment, Machine
+from reports.clock import now
 
 if TYPE_CHECKING:
     from images.locks import Ask
@@ -42,8 +43,6 @@ def image(
     pull_from: str | None = None,
 ) -> ImageReport:
     """Return what is known of a stack's image, which is built where it is not there: what the options of `build` say."""
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     from images import build as work  # noqa: PLC0415
     from images import fromsource, locks, recipe  # noqa: PLC0415
     from images.context import pip_conf, reachable, settled, with_indexes  # noqa: PLC0415
@@ -79,7 +78,7 @@ def image(
                 f"--machine {cpu}: {', '.join(named.sources)} is built from a commit, on a machine of that kind alone"
             )
         folder = kept or work.FOLDER
-        when = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        when = now()
         targets = [
             each
             for each in knowledge.configuration.targets
@@ -221,8 +220,8 @@ def _tell(line: str) -> None:
 
 def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
     """Find the stack, those of a file first."""
-    from matrix.document import load, nearest  # noqa: PLC0415
-    from matrix.namedstack import by_hand, by_pin  # noqa: PLC0415
+    from matrix.document import load  # noqa: PLC0415
+    from matrix.namedstack import by_hand, found  # noqa: PLC0415
     from matrix.stack import StacksFile  # noqa: PLC0415
 
     written = load(file, StacksFile).written if file else ()
@@ -232,15 +231,7 @@ def _named(name: str, file: Path | None, knowledge: Knowledge) -> NamedStack:
             theirs += [by_hand(one)] if one.pins else []
         except ConfigurationError as error:
             raise ConfigurationError(f"{file}:{_line(file, one.name)}: {error}") from error
-    every = (*theirs, *knowledge.stacks)
-    for each in every:
-        if each.name == name:
-            return each
-    if pinned := by_pin(name):
-        return pinned
-    raise ConfigurationError(
-        f"unknown stack {name!r}{nearest(name, [each.name for each in every])}"
-    )
+    return found(name, (*theirs, *knowledge.stacks), or_pin=True)
 
 
 def _line(file: Path | None, name: str) -> int:

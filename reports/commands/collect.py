@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reports.clock import now
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def collect(
     taken = take(
         lines(folder, complaints.append),
         outline,
-        now=_now(),
+        now=now(),
         results_only=[each.name for each in capabilities if each.executed_only],
         kept=before,
     )
@@ -132,9 +133,3 @@ def _lines(path: Path) -> list[bytes]:
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
     return [line + b"\n" for line in content.split(b"\n") if line]
-
-
-def _now() -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

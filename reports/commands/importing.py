@@ -12,6 +12,7 @@ import click
 
 from matrix.errors import ConfigurationError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment, Machine
+from reports.clock import now
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def importing(
     place = Place(stack, gpu.name, _machine(machine, gpu.name, gpu.machines), environment or "")
     given = roles(files)
     logs = [_read(one) for one in given]
-    results = intake(logs, place, when=_now())
+    results = intake(logs, place, when=now())
     Journal(folder).append(results)
     for name in unpaired(logs, results):
         click.echo(f"{plain(name)}: no NVFP4 run is of the same load; not used", err=True)
@@ -116,9 +117,3 @@ def _read(given: Given) -> Log:
     except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(f"{given.path}: {told}") from error
-
-
-def _now() -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

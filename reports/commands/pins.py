@@ -82,6 +82,7 @@ def pins(
     What was executed counts beside the ledger: results are read as `show` reads them.
     """
     from matrix.knowledge import Knowledge  # noqa: PLC0415
+    from matrix.namedstack import found  # noqa: PLC0415
     from matrix.pins import choose  # noqa: PLC0415
     from reports import pinlist  # noqa: PLC0415
 
@@ -97,7 +98,7 @@ def pins(
             f"a lock is for one machine, and {target} exists with {' and '.join(machines)}: "
             "say --machine"
         )
-    chosen = _named(stack, knowledge) if stack is not None else None
+    chosen = found(stack, knowledge.stacks) if stack is not None else None
     if file:
         _check_lock(file, overrides)
     report = knowledge.report(
@@ -137,7 +138,7 @@ def pins(
             click.echo("nvfp4-matrix: no lock is written: no stack qualifies", err=True)
         else:
             _lock(
-                chosen or _named(name, knowledge),
+                chosen or found(name, knowledge.stacks),
                 knowledge,
                 file=file,
                 gpu=gpu,
@@ -193,16 +194,6 @@ def _host(gpu: Target, driver: str | None, python: str | None) -> Host:
         first_cuda=gpu.first_cuda,
         drivers=drivers() if driver else None,
     )
-
-
-def _named(name: str, knowledge: Knowledge) -> NamedStack:
-    from matrix.document import nearest  # noqa: PLC0415
-
-    for stack in knowledge.stacks:
-        if stack.name == name:
-            return stack
-    names = [stack.name for stack in knowledge.stacks]
-    raise ConfigurationError(f"unknown stack {name!r}{nearest(name, names)}")
 
 
 def _check_lock(file: Path, overrides: tuple[str, ...]) -> None:

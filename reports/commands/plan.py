@@ -11,6 +11,7 @@ import click
 
 from matrix.errors import ConfigurationError, NotFoundError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+from reports.clock import now
 from reports.executed import kept
 from reports.workflow import several
 
@@ -174,19 +175,19 @@ def _attended(
     from matrix.planned import handed_on  # noqa: PLC0415
     from matrix.runner import attendance, read, since  # noqa: PLC0415
 
-    now = _now()
+    when = now()
     if runners is None:
-        return handed_on(made, when=now), {}
+        return handed_on(made, when=when), {}
     try:
         listed = read(runners.read_bytes(), str(runners))
     except OSError as error:
         raise ConfigurationError(f"--runners {runners}: {error.strerror}") from error
     if listed is None:
-        return handed_on(made, when=now), {}
+        return handed_on(made, when=when), {}
     there = attendance(made.jobs, listed, elastic=several(elastic))
-    why = {kind: (words, since(*kind, ran.results, now)) for kind, words in there.absent.items()}
+    why = {kind: (words, since(*kind, ran.results, when)) for kind, words in there.absent.items()}
     kept_jobs = msgspec.structs.replace(made, jobs=there.present)
-    return handed_on(kept_jobs, when=now, away=there.away, why=why), there.online
+    return handed_on(kept_jobs, when=when, away=there.away, why=why), there.online
 
 
 def _absences(handed: PlanOutput) -> Iterator[str]:
@@ -219,12 +220,6 @@ def _github_output(
             "missing": str(len(handed.missing)),
         }
     )
-
-
-def _now() -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _proposed(file: Path) -> tuple[NamedStack, ...]:

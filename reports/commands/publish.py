@@ -11,6 +11,7 @@ import click
 
 from matrix.errors import ConfigurationError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+from reports.clock import now
 from reports.executed import kept
 from reports.text import plain
 
@@ -173,7 +174,7 @@ def publish(
         capabilities=capabilities, everything=everything,
     )  # fmt: skip
     matter = choose(
-        knowledge, kept(folder), wanted, required, generated=_now(), redactor=redactor
+        knowledge, kept(folder), wanted, required, generated=now(), redactor=redactor
     )  # fmt: skip
     if at and link is None:
         link = f"{here.server}/{at.owner}/{at.name}/tree/{branch}" if branch else here.link or None
@@ -305,9 +306,3 @@ def _outbox() -> Path:
 
 def _place(variable: str, usual: str) -> Path:
     return Path(os.environ.get(variable) or Path.home() / usual) / "nvfp4-matrix"
-
-
-def _now() -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,6 +12,7 @@ import click
 
 from matrix.errors import ConfigurationError, OutsideError
 from matrix.vocabulary import ENVIRONMENTS, MACHINES, Environment
+from reports.clock import now
 from reports.executed import kept
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def show(
     if brief and not targets:
         targets = tuple(target.name for target in knowledge.configuration.targets if target.fp4)
     report = knowledge.report(
-        generated=_now(),
+        generated=now(),
         stacks=stacks,
         targets=targets,
         machines=machines,
@@ -148,9 +149,3 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         raise OutsideError(f"{path}: {error.strerror}") from error
     write(path, text.encode(), mode=mode)
-
-
-def _now() -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -30,10 +30,10 @@ from matrix.knowledge import Knowledge
 from matrix.standing import usual
 from matrix.vocabulary import Environment
 from probes import conditions, preflight
-from probes.lines import now
 from probes.request import Request
 from reports import image as told_of
 from reports import skipped
+from reports.clock import now
 from reports.proberun import Watcher
 from reports.stackimage import image as built
 from reports.text import plain

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from matrix.errors import ConfigurationError
 from matrix.vocabulary import MACHINES
+from reports.clock import now
 
 if TYPE_CHECKING:
-    from matrix.knowledge import Knowledge
-    from matrix.namedstack import NamedStack
+    pass
 
 EXAMPLES = """\b
 Examples:
@@ -43,12 +42,11 @@ def trying(
 
     Nothing is fetched: `build` merges the request, and says where it conflicts.
     """
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     import msgspec  # noqa: PLC0415
 
     from matrix.evidence.lockfile import check_place  # noqa: PLC0415
     from matrix.knowledge import Knowledge  # noqa: PLC0415
+    from matrix.namedstack import found  # noqa: PLC0415
     from matrix.plan import plan  # noqa: PLC0415
     from matrix.planned import handed_on  # noqa: PLC0415
     from matrix.stackedit import written  # noqa: PLC0415
@@ -60,7 +58,7 @@ def trying(
         check_place(output)
     knowledge = Knowledge.load()
     package, number = asked(request, knowledge.configuration)
-    named = _named(knowledge, stack)
+    named = found(stack, knowledge.stacks, or_pin=True)
     machine = next(
         (m for m in MACHINES if knowledge.resolve(named, m).version(package)), MACHINES[0]
     )
@@ -78,8 +76,7 @@ def trying(
         write(output, yaml.encode())
         click.echo(f"{output}: stack {made.name}", err=True)
     if as_json:
-        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        told = {"stack": made, "plan": handed_on(planned, when=now)}
+        told = {"stack": made, "plan": handed_on(planned, when=now())}
         click.echo(msgspec.json.encode(told).decode())
     elif output:
         click.echo(text(planned, report), nl=False)
@@ -89,16 +86,3 @@ def trying(
             "".join(f"# {line}".rstrip() + "\n" for line in text(planned, report).splitlines()),
             nl=False,
         )
-
-
-def _named(knowledge: Knowledge, name: str) -> NamedStack:
-    from matrix.document import nearest  # noqa: PLC0415
-    from matrix.namedstack import by_pin  # noqa: PLC0415
-
-    for named in knowledge.stacks:
-        if named.name == name:
-            return named
-    if alone := by_pin(name):
-        return alone
-    names = [named.name for named in knowledge.stacks]
-    raise ConfigurationError(f"unknown stack {name!r}{nearest(name, names)}")

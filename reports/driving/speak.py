@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+from reports.clock import now
 from reports.driving.connection import Connection
 from reports.driving.reply import marked
 from reports.github import comment
@@ -12,7 +11,7 @@ from reports.github.posting import Comment
 
 def say(there: Connection, number: int, name: str, text: str) -> str:
     """Let the comment of that name say `text`; tell what was done, in a line. Raises a MatrixError where GitHub refuses."""
-    when = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    when = now()
     body, made = marked(name, text, when)
     posting = Comment(
         repository=there.repository, name=name, hash=made, at=when, number=number, body=body

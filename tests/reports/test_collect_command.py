@@ -21,7 +21,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reports.commands.collect._now", lambda: NOW)
+    monkeypatch.setattr("reports.commands.collect.now", lambda: NOW)
     (tmp_path / "artifacts").mkdir()
 
     def called(*arguments: str) -> tuple[int, str, str]:

@@ -33,8 +33,8 @@ PLACE = ("--stack", STACK, "--target", "sm121")
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reports.commands.importing._now", lambda: "2026-11-21T03:00:00Z")
-    monkeypatch.setattr("reports.commands.show._now", lambda: "2026-11-21T03:00:01Z")
+    monkeypatch.setattr("reports.commands.importing.now", lambda: "2026-11-21T03:00:00Z")
+    monkeypatch.setattr("reports.commands.show.now", lambda: "2026-11-21T03:00:01Z")
 
 
 def test_the_samples_come_out_as_slow_with_both_ratios(command: Command, golden: Golden) -> None:

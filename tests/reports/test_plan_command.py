@@ -72,7 +72,7 @@ class Known:
 def real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command on what the program comes with."""
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("reports.commands.plan._now", lambda: NOW)
+    monkeypatch.setattr("reports.commands.plan.now", lambda: NOW)
 
     def run(*arguments: str) -> Told:
         monkeypatch.setattr(sys, "argv", ["nvfp4-matrix", "plan", *arguments])
